@@ -1,0 +1,75 @@
+"""The tensors that data hand to models: frozen, with masks (True = real)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Sequences of one modality as rows of token ids.
+
+    `channels` holds what the annotation knows of each token (RNA: the region code of `tokens.rna`), or None.
+    Ids under `mask == False` are padding and must not change any result.
+    """
+
+    ids: Int[Tensor, "rows tokens"]
+    mask: Bool[Tensor, "rows tokens"]
+    channels: Int[Tensor, "rows tokens"] | None = None
+
+    def to(self, device: torch.device) -> Tokens:
+        """The same tokens on another device."""
+        channels = None if self.channels is None else self.channels.to(device, non_blocking=True)
+        return Tokens(self.ids.to(device, non_blocking=True), self.mask.to(device, non_blocking=True), channels)
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One modality of a batch: distinct sequences once, and which of them each sample uses.
+
+    Transcripts that share a TSS share a row of DNA; isoforms that share a protein share a row of protein.
+    `row[i]` is sample i's row in `tokens`; it is meaningless where `present[i]` is False.
+    """
+
+    tokens: Tokens
+    row: Int[Tensor, " batch"]
+    present: Bool[Tensor, " batch"]
+
+    def to(self, device: torch.device) -> Modality:
+        """The same modality on another device."""
+        return Modality(
+            self.tokens.to(device),
+            self.row.to(device, non_blocking=True),
+            self.present.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class IsoformBatch:
+    """A batch of transcripts. A modality is None when no sample of the batch has it.
+
+    `targets` are standardised log1p expression, NaN where a label is missing; `weights` multiply each label's
+    loss (None = 1). `index` is the position of each sample in its data set, for writing predictions back.
+    """
+
+    dna: Modality | None
+    rna: Modality | None
+    protein: Modality | None
+    index: Int[Tensor, " batch"]
+    targets: Float[Tensor, "batch tissues"] | None = None
+    weights: Float[Tensor, "batch tissues"] | None = None
+
+    def __len__(self) -> int:
+        return int(self.index.shape[0])
+
+    def to(self, device: torch.device) -> IsoformBatch:
+        """The same batch on another device."""
+        values = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = None if value is None else value.to(device)
+        return IsoformBatch(**values)

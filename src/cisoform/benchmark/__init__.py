@@ -1,0 +1,1 @@
+"""Claims as runnable tables, beside their baselines."""

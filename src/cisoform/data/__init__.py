@@ -1,0 +1,1 @@
+"""Samples, datasets, splits, normalisation and collation."""

@@ -1,0 +1,1 @@
+"""Encoders, aggregators and the models built of them. Models never read files."""

@@ -1,0 +1,1 @@
+"""Ways to fuse the hidden sequences of the modalities."""

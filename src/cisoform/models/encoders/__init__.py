@@ -1,0 +1,1 @@
+"""Sequence encoders: one file each, all with the interface of `SequenceEncoder`."""

@@ -1,0 +1,1 @@
+"""The training loop, optimiser, checkpoints and metrics. Knows no biology."""
