@@ -1,1 +1,1 @@
-"""Files of genomics to arrays: sequence, annotation, expression. Knows no torch and nothing of the layers above."""
+"""Files of genomics to arrays: sequence, annotation, expression. Knows no torch and no layer above."""

@@ -1,4 +1,4 @@
-"""Many sequences of different lengths in one flat array: `data` holds them end to end, `offsets` cuts them."""
+"""Many sequences of different lengths in one array: `data` holds them end to end, `offsets` cuts them."""
 
 from __future__ import annotations
 
@@ -40,5 +40,9 @@ class Ragged:
         """Lay the given rows end to end."""
         lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        data = np.concatenate([np.asarray(row, dtype=dtype) for row in rows]) if len(rows) else np.empty(0, dtype)
+        data = (
+            np.concatenate([np.asarray(row, dtype=dtype) for row in rows])
+            if len(rows)
+            else np.empty(0, dtype)
+        )
         return cls(data.astype(dtype, copy=False), offsets)
