@@ -1,0 +1,91 @@
+"""IsoFormer: DNA round the start site, spliced RNA and protein of a transcript -> expression in every tissue.
+
+Garau-Luis et al., NeurIPS 2024: an encoder for each modality, an aggregator, a mean over positions and one
+linear output per tissue. Ours: any modality may be absent from any sample, exactly without effect, and each
+distinct sequence of a batch is encoded once however many samples share it. Outputs are in the space of the
+targets (standardised log1p expression).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cisoform.batches import IsoformBatch, Modality
+from cisoform.models.aggregation import (
+    MODALITIES,
+    AggregatorConfig,
+    CrossAttentionConfig,
+    build_aggregator,
+    share,
+)
+from cisoform.models.encoders import EncoderConfig, build_encoder
+from cisoform.nn.pooling import AttentionPool, MeanPool
+
+
+@dataclass(frozen=True, kw_only=True)
+class IsoFormerConfig:
+    """Parts of an IsoFormer. A modality whose encoder is None is never read.
+
+    `pool` over the positions of each branch: the mean (as published) or a learned attention per branch.
+    """
+
+    tissues: int
+    dna: EncoderConfig | None
+    rna: EncoderConfig | None
+    protein: EncoderConfig | None
+    aggregator: AggregatorConfig = CrossAttentionConfig()
+    pool: Literal["mean", "attention"] = "mean"
+    head_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.tissues < 1:
+            raise ValueError(f"tissues={self.tissues}: a model needs at least one output")
+        if self.dna is None and self.rna is None and self.protein is None:
+            raise ValueError("dna, rna and protein are all null: a model needs at least one encoder")
+
+
+class IsoFormer(nn.Module):
+    """Encoders, aggregator, pools and linear head."""
+
+    def __init__(self, config: IsoFormerConfig) -> None:
+        super().__init__()
+        self.config = config
+        chosen = {name: getattr(config, name) for name in MODALITIES}
+        self.encoders = nn.ModuleDict(
+            {name: build_encoder(part) for name, part in chosen.items() if part is not None}
+        )
+        dims = {name: part.dim for name, part in chosen.items() if part is not None}
+        self.aggregator = build_aggregator(config.aggregator, dims)
+        pools = {
+            name: AttentionPool(dim) if config.pool == "attention" else MeanPool()
+            for name, dim in self.aggregator.branches.items()
+        }
+        self.pools = nn.ModuleDict(pools)
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.head = nn.Linear(sum(self.aggregator.branches.values()), config.tissues)
+
+    def forward(self, batch: IsoformBatch) -> Float[Tensor, "batch tissues"]:
+        """Expression of each sample in each tissue. Every sample needs at least one modality of the model."""
+        out: Tensor = self.head(self.dropout(self.features(batch)))
+        return out
+
+    def features(self, batch: IsoformBatch) -> Float[Tensor, "batch dim"]:
+        """What the head reads: the pooled branches side by side, zeros for a branch the sample lacks."""
+        parts = {}
+        for name, encoder in self.encoders.items():
+            modality: Modality | None = getattr(batch, name)
+            if modality is not None and len(modality.tokens.ids):
+                parts[name] = share(encoder(modality.tokens), modality)
+        fused = self.aggregator(parts, len(batch))
+        pooled = []
+        for name, dim in self.aggregator.branches.items():
+            if name in fused:
+                pooled.append(self.pools[name](fused[name].states, fused[name].mask))
+            else:
+                pooled.append(self.head.weight.new_zeros(len(batch), dim))
+        return torch.cat(pooled, dim=-1)

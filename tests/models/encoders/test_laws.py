@@ -1,0 +1,65 @@
+"""Laws of every encoder. Add a line to ENCODERS for a new one."""
+
+import pytest
+import torch
+
+from cisoform.batches import Tokens
+from cisoform.models.encoders import ConvConfig, SequenceEncoder, TinyConfig, build_encoder
+from tests.models.batches import CHANNELS, IDS, random_tokens
+
+ENCODERS = {
+    "tiny": lambda **kind: TinyConfig(dim=12, bin=4, **kind),
+    "conv": lambda **kind: ConvConfig(dim=12, bin=4, conv_layers=2, transformer_layers=1, heads=2, **kind),
+}
+CASES = [(encoder, name) for encoder in ENCODERS for name in IDS]
+
+
+def make(encoder, name):
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return build_encoder(ENCODERS[encoder](ids=IDS[name], channels=CHANNELS[name])).eval()
+
+
+def spoil(tokens):
+    """Other ids and channels, out of range too, under the padding."""
+    channels = None if tokens.channels is None else tokens.channels.masked_fill(~tokens.mask, 999)
+    return Tokens(tokens.ids.masked_fill(~tokens.mask, 999), tokens.mask, channels)
+
+
+@pytest.mark.parametrize(("encoder", "name"), CASES)
+def test_padding_and_row_mates_cannot_change_a_row(encoder, name):
+    module = make(encoder, name)
+    lengths = [29, 17, 8, 1]
+    tokens = random_tokens(name, lengths, torch.Generator().manual_seed(1))
+    together = module(spoil(tokens))
+    assert together.states.shape[-1] == module.dim
+    for i, length in enumerate(lengths):
+        channels = None if tokens.channels is None else tokens.channels[i : i + 1, :length]
+        alone = module(Tokens(tokens.ids[i : i + 1, :length], tokens.mask[i : i + 1, :length], channels))
+        n_bins = int(alone.mask.sum())
+        assert together.mask[i].sum() == n_bins and together.mask[i, :n_bins].all()
+        torch.testing.assert_close(
+            together.states[i, :n_bins], alone.states[0][alone.mask[0]], rtol=1e-5, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize(("encoder", "name"), CASES)
+def test_every_parameter_gets_a_gradient_and_every_token_counts(encoder, name):
+    module = make(encoder, name)
+    tokens = random_tokens(name, [29, 17], torch.Generator().manual_seed(1))
+    hidden = module(tokens)
+    (hidden.states * torch.randn(hidden.states.shape))[hidden.mask].sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in module.parameters())
+    other = Tokens((tokens.ids + 1) % IDS[name], tokens.mask, tokens.channels)
+    assert not torch.allclose(module(other).states, hidden.states)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_annotation_channels_are_read_and_asked_for(encoder):
+    module = make(encoder, "rna")
+    assert isinstance(module, SequenceEncoder)
+    tokens = random_tokens("rna", [29], torch.Generator().manual_seed(1))
+    other = Tokens(tokens.ids, tokens.mask, tokens.channels % 15 + 1)
+    assert not torch.allclose(module(tokens).states, module(other).states)
+    with pytest.raises(ValueError, match="carry none"):
+        module(Tokens(tokens.ids, tokens.mask))
