@@ -32,7 +32,8 @@ $(READY): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: error: no Python 3.11, 3.12 or 3.13 found; install one or set PYTHON=/path/to/python3" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "make: installing cisoform with all extras into .venv"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[multiome,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[multiome,dev]'
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # pip would compile with one core; not all files can be
 	@touch $(READY)
 
 demo: setup
