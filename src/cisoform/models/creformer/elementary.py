@@ -67,9 +67,8 @@ class Elementary(nn.Module):
         self.config = config
         self.dim = config.dim
         self.dna = nn.Embedding(DNA_VOCABULARY, config.dim)
-        self.tracks = nn.ModuleDict(
-            {name: nn.Embedding(SIGNAL_VOCABULARY, config.dim) for name in config.tracks}
-        )
+        tables = {name: nn.Embedding(SIGNAL_VOCABULARY, config.dim) for name in config.tracks}
+        self.tracks = nn.ModuleDict(tables)
         # Released ids start at 1 on both levels; row 0 of either table is never used.
         self.position_in_bin = nn.Embedding(config.bin_size + 2, config.dim)
         self.position_of_bin = nn.Embedding(config.max_bins + 1, config.dim)
