@@ -35,6 +35,7 @@ from cisoform.genome.sequence import BASE_N, encode_dna, reverse_complement
 
 _WHAT = "genome FASTA"
 _CHUNK_BASES = 16 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
 _log = logging.getLogger(__name__)
 
 
@@ -202,6 +203,8 @@ def _build_index(path: Path, fasta: Path, index: Path, gzi: Path | None) -> None
     from pysam.utils import SamtoolsError
 
     _log.info("indexing %s", path)
+    if gzi is not None:
+        _require_end_marker(fasta)
     n_records = _count_records(fasta)
     partial = index.with_name(f".{index.name}.partial-{os.getpid()}")
     partial_gzi = index.with_name(f".{index.name}.gzi-partial-{os.getpid()}")
@@ -237,6 +240,16 @@ def _no_records(path: Path) -> dict[str, int]:
     raise InputError(f"{path}: holds no FASTA record ('>name' followed by lines of sequence)")
 
 
+def _require_end_marker(fasta: Path) -> None:
+    """A bgzip file ends with an empty block of 28 bytes; without it, whole blocks may have been cut off."""
+    with fasta.open("rb") as handle:
+        handle.seek(-min(28, fasta.stat().st_size), os.SEEK_END)
+        if not handle.read().startswith(_GZIP_MAGIC):
+            raise InputError(
+                f"{fasta}: the bgzip end marker is missing; the file is truncated, copy it again"
+            )
+
+
 def _count_records(fasta: Path) -> int:
     """Number of lines that start with '>'; reading it all finds a truncated file before it is indexed."""
     count, last = 0, b"\n"
@@ -261,10 +274,8 @@ def _layout_error(path: Path) -> InputError:
                 if not name:
                     return InputError(f"{path}: line {number}: a record has no name after '>'")
                 if name in first_line:
-                    return InputError(
-                        f"{path}: line {number}: sequence {name!r} stands already at line {first_line[name]}; "
-                        "remove or rename one of them"
-                    )
+                    where = f"line {number}: sequence {name!r} stands already at line {first_line[name]}"
+                    return InputError(f"{path}: {where}; remove or rename one of them")
                 first_line[name] = number
             elif not name:
                 if bases:
