@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"models", "batches", "weights.store"},  # checkpoints are written where weights are
     "analysis": {"models", "data", "genome", "batches"},
     "benchmark": {"training", "analysis", "data", "models", "genome.sequence"},
-    "weights": {"models", "batches"},
+    "weights": {"models", "batches", "tokens"},  # the order of a vocabulary is part of its embedding
     "features": {"models", "data", "batches"},
     "report": {"benchmark", "analysis", "data"},
     "recipes": {"models", "data", "training", "nn"},

@@ -35,9 +35,7 @@ DataOption = Annotated[
 ]
 OutOption = Annotated[Path, typer.Option("--out", metavar="PATH", help="Where the result goes.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same result.")]
-DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps ...")
-]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 PROGRESS_AFTER_SECONDS = 2.0
@@ -116,39 +114,28 @@ def split_list(text: str | None) -> list[str] | None:
     return items
 
 
-def resolve_device(name: str, *, quiet: bool = False) -> torch.device:
-    """The device called `name`; `auto` is CUDA, else Apple's, else the CPU. Prints what was chosen.
+def choose_device(name: str, *, quiet: bool = False) -> torch.device:
+    """The device called `name` (auto, cpu, cuda, cuda:N); says on stderr which it is.
 
     Raises:
-        InputError: a name torch does not know, or a device this machine lacks.
+        InputError: another name, or a device that is not there.
     """
-    import torch
+    from cisoform.training.device import resolve_device
 
-    if name == "auto":
-        mps = torch.backends.mps.is_available()
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(
-            f"--device {name}: not available here ({str(error).splitlines()[0]}); use --device auto or cpu"
-        ) from error
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise InputError(f"--device {name}: nothing can be computed there; use --device auto or cpu")
+    device = resolve_device(name)
     if not quiet:
         note(f"device: {device_text(device)}")
     return device
 
 
 def device_text(device: torch.device) -> str:
-    """`cpu (2 threads)` or `cuda:0 (NAME, 80 GB)`."""
+    """`cpu (2 threads)` or `cuda:0 (NAME, 85 GB)`."""
     import torch
 
     if device.type == "cuda":
         about = torch.cuda.get_device_properties(device)
-        return f"{device} ({about.name}, {about.total_memory / 1e9:.0f} GB)"
-    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
+        return f"{device} ({about.name}, {bytes_text(about.total_memory)})"
+    return f"cpu ({torch.get_num_threads()} threads)"
 
 
 def estimate_line(
