@@ -30,6 +30,11 @@ ALLOWED: dict[str, set[str]] = {
     "features": {"models", "data", "batches"},
     "report": {"benchmark", "analysis", "data"},
     "recipes": {"models", "data", "training", "nn"},
+    # What the commands do, without the command line.
+    "jobs": {
+        *("genome", "tokens", "batches", "data", "nn", "models", "training", "analysis"),
+        *("benchmark", "weights", "features", "report", "recipes"),
+    },
     "api": EVERYTHING,
     "cli": EVERYTHING,
 }
