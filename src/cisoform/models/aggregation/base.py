@@ -38,7 +38,7 @@ class SharedHidden:
 
 def share(hidden: Hidden, modality: Modality) -> SharedHidden:
     """Attach samples to encoded rows. A sample whose sequence is empty counts as lacking the modality."""
-    row = modality.row.masked_fill(~modality.present, 0)
+    row = modality.row.long().masked_fill(~modality.present, 0)
     return SharedHidden(hidden.states, hidden.mask, row, modality.present & hidden.mask.any(dim=1)[row])
 
 

@@ -60,11 +60,11 @@ class TokenEmbedding(nn.Module):
         self.channels = nn.Embedding(channels, dim) if channels else None
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "rows tokens dim"]:
-        """Look the tokens up. Values at padding are those of id 0 and mean nothing."""
-        states: Tensor = self.ids(tokens.ids.masked_fill(~tokens.mask, 0))
+        """Look the tokens up (ids of any integer type). Values at padding are those of id 0 and mean nothing."""
+        states: Tensor = self.ids(tokens.ids.masked_fill(~tokens.mask, 0).long())
         if self.channels is None:
             return states
         if tokens.channels is None:
             raise ValueError("this encoder reads annotation channels but the tokens carry none")
-        channels: Tensor = self.channels(tokens.channels.masked_fill(~tokens.mask, 0))
+        channels: Tensor = self.channels(tokens.channels.masked_fill(~tokens.mask, 0).long())
         return states + channels
