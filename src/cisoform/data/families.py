@@ -41,7 +41,9 @@ def gene_families(
         rna: Base codes, None if there are none.
         rna_row: Row of each transcript in `rna`, -1 = none.
     """
-    genes, gene = np.unique(np.array(gene_ids, dtype=object).astype(str), return_inverse=True)
+    genes = sorted(set(gene_ids))
+    number = {name: index for index, name in enumerate(genes)}
+    gene = np.array([number[name] for name in gene_ids], dtype=np.int64)
     coding = np.zeros(len(genes), dtype=bool)
     links: list[IntArray] = []
     if protein is not None:
@@ -118,7 +120,7 @@ def _links(pairs: IntArray, n_genes: int, queries: npt.NDArray[np.bool_] | None 
     return np.concatenate(found)
 
 
-def _named_groups(genes: npt.NDArray[np.str_], gene: IntArray, links: IntArray) -> list[str]:
+def _named_groups(genes: Sequence[str], gene: IntArray, links: IntArray) -> list[str]:
     from scipy import sparse
     from scipy.sparse.csgraph import connected_components
 

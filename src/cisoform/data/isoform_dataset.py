@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import io
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -185,16 +187,18 @@ def write_dataset(
     table = samples.table.with_columns(
         pl.Series("protein_row", samples.protein_row), pl.Series("cds_phase", samples.cds_phase)
     )
-    table.write_parquet(folder / _TABLE)
+    buffer = io.BytesIO()
+    table.write_parquet(buffer)
+    _write_bytes(folder / _TABLE, [buffer.getbuffer()])
     for name in _RAGGED:
         ragged: Ragged | None = getattr(samples, name)
         if ragged is None:
             ragged = Ragged(np.empty(0, np.uint8), np.zeros(1, np.int64))
-        np.save(folder / f"{name}.npy", ragged.data)
-        np.save(folder / f"{name}_offsets.npy", ragged.offsets)
-    np.save(folder / "expression.npy", expression.astype(np.float32))
+        _save(folder / f"{name}.npy", ragged.data)
+        _save(folder / f"{name}_offsets.npy", ragged.offsets)
+    _save(folder / "expression.npy", expression.astype(np.float32))
     if extra_columns:
-        np.save(folder / "expression_extra.npy", extra_expression.astype(np.float32))
+        _save(folder / "expression_extra.npy", extra_expression.astype(np.float32))
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -212,6 +216,38 @@ def write_dataset(
     digest = _content_hash(content)
     write_json(folder / MANIFEST, {**content, "hash": digest, **provenance})
     return digest
+
+
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    """As `numpy.save`, which loses the reason (a full disk) when a write fails."""
+    save_in_pieces(path, array.dtype, array.shape, [np.ascontiguousarray(array)])
+
+
+def save_in_pieces(
+    path: Path, dtype: npt.DTypeLike, shape: tuple[int, ...], pieces: Iterable[npt.NDArray[Any]]
+) -> None:
+    """Write a `.npy` file whose content comes in pieces, so that the whole is never in memory.
+
+    Args:
+        path: File to write.
+        dtype: Type of the array.
+        shape: Shape of the array.
+        pieces: Its content in C order.
+    """
+    header = io.BytesIO()
+    description = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": description, "fortran_order": False, "shape": shape}
+    )
+    _write_bytes(
+        path, itertools.chain([header.getbuffer()], (piece.data.cast("B") for piece in pieces if piece.size))
+    )
+
+
+def _write_bytes(path: Path, pieces: Iterable[memoryview]) -> None:
+    with path.open("wb") as handle:
+        for piece in pieces:
+            handle.write(piece)
 
 
 _HASHED_KEYS = (

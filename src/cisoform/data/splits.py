@@ -8,15 +8,16 @@ yeast pack). Chromosomes are few and unequal: they are dealt out until each part
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cisoform.errors import InputError
-from cisoform.genome.files import open_text
+from cisoform.genome.files import PathLike, open_text
 
 SPLITS = ("train", "valid", "test")
 _SPELLINGS = {
@@ -25,7 +26,8 @@ _SPELLINGS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 
-SplitArray = npt.NDArray[np.str_]
+SplitArray = npt.NDArray[Any]
+"""One of `SPLITS` per transcript (a numpy array of text)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +96,12 @@ def split_by_filling(units: Sequence[str], seed: int = 0, shares: SplitShares | 
         InputError: If there are fewer than three units.
     """
     shares = SplitShares() if shares is None else shares
-    names, counts = np.unique(np.array(units), return_counts=True)
+    sizes = Counter(units)
     wanted = {"test": shares.test_percent, "valid": shares.valid_percent}
     wanted["train"] = 100 - sum(wanted.values())
-    hashes = {str(name): _hash(str(name), seed) for name in names}
+    hashes = {unit: _hash(unit, seed) for unit in sizes}
     split: dict[str, str] = {}
     filled = dict.fromkeys(wanted, 0)
-    sizes = {str(name): int(count) for name, count in zip(names, counts, strict=True)}
     for unit in sorted(sizes, key=lambda name: hashes[name]):
         missing = {part: wanted[part] / 100 * len(units) - filled[part] for part in wanted}
         # A unit goes to a held-out part only if it fits there better than not at all.
@@ -129,7 +130,7 @@ class SplitFile:
     path: str
 
 
-def read_splits(path: str | Path) -> SplitFile:
+def read_splits(path: PathLike) -> SplitFile:
     """Read a TSV with a header: `gene_id` or `transcript_id`, `split`, and perhaps `family_id`.
 
     Where both ids are there, `transcript_id` counts, and a gene that stands in two splits is an error.

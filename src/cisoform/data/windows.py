@@ -8,7 +8,7 @@ sequence, are N. One row is one distinct start; several transcripts may use it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from cisoform.genome.sequence import BASE_N, reverse_complement
 IntArray = npt.NDArray[np.integer]
 
 
+@runtime_checkable
 class DnaSource(Protocol):
     """Rows of DNA that can be read at any window length."""
 

@@ -1,0 +1,408 @@
+"""From a genome, an annotation and an expression table to a data set on disk, with everything said that was noticed.
+
+Nothing is printed here: the summary is for the caller to show. The split governs the gene-level table too, because
+its labels are attached to transcripts of the data set and to nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+import cisoform
+from cisoform.data.families import gene_families
+from cisoform.data.from_annotation import (
+    chromosome_codes,
+    chromosomes_in_use,
+    compact,
+    dropped_warnings,
+    place_chromosomes,
+    samples_of,
+)
+from cisoform.data.isoform_dataset import Chromosome, Column, find_column, save_in_pieces, write_dataset
+from cisoform.data.leakage import Leak, leakage_table
+from cisoform.data.samples import IsoformSamples
+from cisoform.data.splits import (
+    SPLITS,
+    SplitArray,
+    read_splits,
+    split_by_filling,
+    split_by_hash,
+    split_from_file,
+)
+from cisoform.errors import InputError
+from cisoform.genome.annotation import read_annotation
+from cisoform.genome.expression import ExpressionTable, read_expression
+from cisoform.genome.fasta import Genome
+from cisoform.genome.files import PathLike, atomic_directory, sha256_file
+from cisoform.genome.names import match_ids
+from cisoform.genome.transcripts import FLAG_NAMES, TranscriptSet, build_transcripts
+
+SplitBy = Literal["gene", "chromosome", "family"]
+Progress = Callable[[str, float], None]
+
+DEFAULT_WINDOW = 12_288
+RNA_CAP, PROTEIN_CAP = 12_000, 1_200
+"""The paper's caps; longer sequences are counted in the summary, the data set holds them whole."""
+_GENE_SUFFIX = " (gene)"
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """What was built, for the caller to show.
+
+    Attributes:
+        path: The data set.
+        hash: SHA-256 of its content.
+        n_transcripts: Transcripts in it.
+        n_genes: Their genes.
+        n_coding: How many transcripts have a protein.
+        n_starts: Distinct transcription starts.
+        columns: The targets.
+        extra_columns: Columns of the table that are kept but are no targets.
+        split_by: "gene", "chromosome", "family", or the name of the file.
+        splits: Number of transcripts and genes of each part.
+        leakage: What the parts have in common.
+        matching: One line each on how chromosomes and ids were matched.
+        flags: Number of transcripts with each flag.
+        long_rna: RNAs over 12,000 nt, which recipes that follow the paper crop.
+        long_protein: Proteins over 1,200 residues, likewise.
+        warnings: Lines for the user.
+    """
+
+    path: Path
+    hash: str
+    n_transcripts: int
+    n_genes: int
+    n_coding: int
+    n_starts: int
+    columns: list[Column]
+    extra_columns: list[Column]
+    split_by: str
+    splits: dict[str, dict[str, int]]
+    leakage: list[Leak]
+    matching: list[str]
+    flags: dict[str, int]
+    long_rna: int
+    long_protein: int
+    warnings: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Labels of the transcripts of a set, in its order."""
+
+    targets: npt.NDArray[np.float32]
+    columns: list[Column]
+    extra: npt.NDArray[np.float32]
+    extra_columns: list[Column]
+
+
+def build_isoform_dataset(
+    genome: PathLike,
+    annotation: PathLike,
+    expression: PathLike,
+    samples: PathLike | None = None,
+    gene_expression: PathLike | None = None,
+    tissues: Sequence[str] | None = None,
+    splits: PathLike | None = None,
+    split_by: SplitBy = "gene",
+    window: int = DEFAULT_WINDOW,
+    code_table: int = 1,
+    seed: int = 0,
+    *,
+    out: PathLike,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> BuildSummary:
+    """Build a data set folder.
+
+    Args:
+        genome: FASTA.
+        annotation: GTF or GFF3 whose transcripts have an expression row; others are left out.
+        expression: Transcript-level table, linear scale.
+        samples: Sample-to-tissue map if the table's columns are samples.
+        gene_expression: Gene-level table; each of its columns labels all transcripts of a gene.
+        tissues: Columns to learn, of either table; None = all. Transcript-level columns that are not named are
+            kept beside them (replicates). If no gene-level column is named, all of them are learnt.
+        splits: TSV of gene (or transcript) and split; None = `split_by`.
+        split_by: What is held out whole: genes, chromosomes or families.
+        window: DNA window that the leakage table and recipes take as given, bases.
+        code_table: NCBI genetic code of the nuclear genome.
+        seed: Another seed gives another split.
+        out: Folder to write; it must not exist, or be empty.
+        overwrite: Replace what stands there.
+        progress: Called with what is being done and the share done.
+
+    Raises:
+        InputError: At the first thing that does not fit; nothing is then left under `out`.
+    """
+    say = progress or _silent
+    if window < 1:
+        raise InputError(f"--window {window}: the DNA window must have at least one base")
+    inputs = {
+        "genome": genome,
+        "annotation": annotation,
+        "expression": expression,
+        "samples": samples,
+        "gene_expression": gene_expression,
+        "splits": splits,
+    }
+    with atomic_directory(out, overwrite=overwrite) as folder:
+        say("reading the tables", 0.0)
+        tables = _read_tables(expression, samples, gene_expression, tissues)
+        say("splicing and translating", 0.2)
+        opened = Genome.open(genome)
+        transcript_set, id_text = _expressed_transcripts(annotation, opened, tables, code_table)
+        labels, gene_text = _labels(transcript_set.table, tables)
+        say("splitting", 0.5)
+        everything = samples_of(transcript_set, None, np.full(len(transcript_set), -1, dtype=np.int32))
+        split = _split(everything, splits, split_by, seed)
+        kept = compact(everything, split.rows)
+        final = replace(kept, table=_with_split(kept.table, split))
+        leaks = _leakage(final, split, window)
+        say("writing", 0.7)
+        chromosomes = place_chromosomes(opened, chromosomes_in_use(opened, final.table))
+        _write_genome(folder / "genome.npy", opened, chromosomes)
+        matching = [transcript_set.chromosomes.text, id_text, *gene_text]
+        digest = write_dataset(
+            folder,
+            final,
+            labels.targets[split.rows],
+            labels.columns,
+            labels.extra[split.rows],
+            labels.extra_columns,
+            chromosomes,
+            window,
+            {
+                "settings": {"split_by": split.by, "code_table": code_table, "seed": seed},
+                "inputs": _fingerprints(inputs),
+                "matching": matching,
+                "cisoform_version": cisoform.__version__,
+            },
+        )
+    say("done", 1.0)
+    coding = final.protein_row >= 0
+    lengths = {name: final.lengths(name) for name in ("rna", "protein")}
+    starts = final.table.select("chrom", "strand", "tss").unique().height
+    return BuildSummary(
+        path=Path(out),
+        hash=digest,
+        n_transcripts=final.n,
+        n_genes=len(set(final.gene_ids)),
+        n_coding=int(coding.sum()),
+        n_starts=starts,
+        columns=labels.columns,
+        extra_columns=labels.extra_columns,
+        split_by=split.by,
+        splits=_count_parts(final, split),
+        leakage=leaks,
+        matching=matching,
+        flags=transcript_set.report,
+        long_rna=int((lengths["rna"] > RNA_CAP).sum()),
+        long_protein=int((lengths["protein"] > PROTEIN_CAP).sum()),
+        warnings=[*dropped_warnings(transcript_set), *_flag_warnings(transcript_set), *split.warnings],
+    )
+
+
+def _silent(text: str, share: float) -> None:
+    """Progress of a caller who wants none."""
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """Expression tables and which of their columns are wanted."""
+
+    path: PathLike
+    gene_path: PathLike | None
+    transcript: ExpressionTable
+    gene: ExpressionTable | None
+    targets: list[str]
+    extra: list[str]
+    gene_targets: list[str]
+
+
+def _read_tables(
+    expression: PathLike,
+    samples: PathLike | None,
+    gene_expression: PathLike | None,
+    tissues: Sequence[str] | None,
+) -> _Tables:
+    transcript = read_expression(expression, samples)
+    gene = None if gene_expression is None else read_expression(gene_expression)
+    gene_columns = [] if gene is None else gene.columns
+    if tissues is None:
+        targets, gene_targets = transcript.columns, gene_columns
+    else:
+        known = [*transcript.columns, *(name for name in gene_columns if name not in transcript.columns)]
+        for name in tissues:
+            find_column(name, known, str(expression))
+        targets = [name for name in dict.fromkeys(tissues) if name in transcript.columns]
+        named = [name for name in dict.fromkeys(tissues) if name in gene_columns]
+        gene_targets = named or gene_columns
+    if not targets:
+        raise InputError(
+            f"{expression}: none of --tissues {', '.join(tissues or ())} is a transcript-level column; "
+            f"name at least one of {', '.join(transcript.columns[:10])}"
+        )
+    extra = [name for name in transcript.columns if name not in targets]
+    return _Tables(expression, gene_expression, transcript, gene, list(targets), extra, list(gene_targets))
+
+
+def _expressed_transcripts(
+    annotation: PathLike, genome: Genome, tables: _Tables, code_table: int
+) -> tuple[TranscriptSet, str]:
+    """Transcripts that have an expression row, and how the ids were matched."""
+    parsed = read_annotation(annotation)
+    ids = parsed.transcripts["transcript_id"].to_list()
+    match = match_ids(ids, tables.transcript.ids, str(annotation), str(tables.path))
+    return build_transcripts(parsed.take(match.left), genome, code_table), match.text
+
+
+def _labels(table: pl.DataFrame, tables: _Tables) -> tuple[_Labels, list[str]]:
+    """Labels in the order of the transcripts: own columns, then those of the gene."""
+    match = match_ids(table["transcript_id"].to_list(), tables.transcript.ids)
+    position = {name: number for number, name in enumerate(tables.transcript.columns)}
+    values = tables.transcript.values[match.right]
+    targets = [values[:, [position[name] for name in tables.targets]]]
+    columns = [Column(name) for name in tables.targets]
+    text = []
+    if tables.gene is not None:
+        genes = table["gene_id"].to_list()
+        names = list(dict.fromkeys(genes))
+        gene_match = match_ids(names, tables.gene.ids, "the transcripts' genes", str(tables.gene_path))
+        text.append(gene_match.text)
+        row = dict(zip((names[left] for left in gene_match.left), gene_match.right.tolist(), strict=True))
+        position = {name: number for number, name in enumerate(tables.gene.columns)}
+        wanted = tables.gene.values[:, [position[name] for name in tables.gene_targets]]
+        missing = np.full((1, wanted.shape[1]), np.nan, dtype=np.float32)
+        wanted = np.concatenate([wanted, missing])
+        targets.append(wanted[[row.get(gene, -1) for gene in genes]])
+        taken = set(tables.transcript.columns)
+        columns += [
+            Column(name + _GENE_SUFFIX if name in taken else name, level="gene")
+            for name in tables.gene_targets
+        ]
+    extra = values[:, [tables.transcript.columns.index(name) for name in tables.extra]]
+    labels = _Labels(np.concatenate(targets, axis=1), columns, extra, [Column(name) for name in tables.extra])
+    return labels, text
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Which transcripts stay, and their part and family."""
+
+    by: str
+    rows: npt.NDArray[np.int64]
+    split: SplitArray
+    family: list[str]
+    warnings: list[str]
+
+
+def _split(samples: IsoformSamples, splits: PathLike | None, split_by: str, seed: int) -> _Split:
+    genes = samples.gene_ids
+    if splits is not None:
+        return _split_by_file(samples, splits)
+    family = _families(samples)
+    if split_by == "chromosome":
+        split = split_by_filling(samples.table["chrom"].to_list(), seed)
+    else:
+        split = split_by_hash(genes if split_by == "gene" else family, seed)
+    warnings = []
+    if split_by == "chromosome":
+        split, moved = _whole_genes(split, genes)
+        if moved:
+            warnings.append(
+                f"{moved} transcripts have their gene on two chromosomes and follow its first transcript"
+            )
+    return _Split(split_by, np.arange(samples.n), split, family, warnings)
+
+
+def _whole_genes(split: SplitArray, genes: Sequence[str]) -> tuple[SplitArray, int]:
+    """A gene id on two chromosomes (PAR genes of RefSeq) stays in the part of its first transcript."""
+    first: dict[str, str] = {}
+    whole = np.array([first.setdefault(gene, part) for gene, part in zip(genes, split.tolist(), strict=True)])
+    return whole, int((whole != split).sum())
+
+
+def _split_by_file(samples: IsoformSamples, splits: PathLike) -> _Split:
+    file = read_splits(splits)
+    split, family = split_from_file(file, samples.transcript_ids, samples.gene_ids)
+    rows = np.flatnonzero(split != "")
+    if "train" not in split:
+        raise InputError(
+            f"{splits}: none of the data's {file.level}s is in train; give some a split of train"
+        )
+    warnings = []
+    if len(rows) < samples.n:
+        name = samples.transcript_ids[int(np.flatnonzero(split == "")[0])]
+        warnings.append(
+            f"{samples.n - len(rows)} transcripts are left out, {splits} does not name them (the first: {name})"
+        )
+    family = family or _families(samples)
+    return _Split(Path(splits).name, rows, split[rows], [family[row] for row in rows.tolist()], warnings)
+
+
+def _families(samples: IsoformSamples) -> list[str]:
+    return gene_families(samples.gene_ids, samples.protein, samples.protein_row, samples.rna, samples.rna_row)
+
+
+def _with_split(table: pl.DataFrame, split: _Split) -> pl.DataFrame:
+    return table.with_columns(pl.Series("split", split.split.tolist()), pl.Series("family_id", split.family))
+
+
+def _leakage(samples: IsoformSamples, split: _Split, window: int) -> list[Leak]:
+    return leakage_table(
+        split.split,
+        gene_ids=samples.gene_ids,
+        family_ids=split.family,
+        chroms=samples.table["chrom"].to_list(),
+        tss=samples.table["tss"].to_numpy(),
+        window=window,
+        rna=samples.rna,
+        rna_row=samples.rna_row,
+        protein=samples.protein,
+        protein_row=samples.protein_row,
+    )
+
+
+def _write_genome(path: Path, genome: Genome, chromosomes: Sequence[Chromosome]) -> None:
+    n_bases = sum(chromosome.length for chromosome in chromosomes)
+    names = [chromosome.name for chromosome in chromosomes]
+    save_in_pieces(path, np.uint8, (n_bases,), chromosome_codes(genome, names))
+
+
+def _fingerprints(inputs: dict[str, PathLike | None]) -> dict[str, dict[str, str]]:
+    """Name and hash of every input; no folder, so that a copy of the inputs gives the same data set."""
+    return {
+        what: {"name": Path(path).name, "sha256": sha256_file(path)}
+        for what, path in inputs.items()
+        if path is not None
+    }
+
+
+def _flag_warnings(transcript_set: TranscriptSet) -> list[str]:
+    flagged = {
+        name: transcript_set.report[name] for name in FLAG_NAMES.values() if transcript_set.report[name]
+    }
+    if not flagged:
+        return []
+    text = ", ".join(f"{count} {name}" for name, count in flagged.items())
+    return [f"odd CDS, kept and flagged per transcript: {text} (of {transcript_set.report['coding']} coding)"]
+
+
+def _count_parts(samples: IsoformSamples, split: _Split) -> dict[str, dict[str, int]]:
+    transcripts = Counter(split.split.tolist())
+    genes = Counter(dict(zip(samples.gene_ids, split.split.tolist(), strict=True)).values())
+    return {part: {"transcripts": transcripts[part], "genes": genes[part]} for part in SPLITS}
