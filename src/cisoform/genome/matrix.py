@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -103,7 +103,7 @@ class Matrix:
     def _frames(self, wanted: list[str]) -> Iterator[tuple[pl.DataFrame, range]]:
         raise NotImplementedError
 
-    def _schema(self, wanted: Sequence[str]) -> dict[str, type[pl.DataType]]:
+    def _schema(self, wanted: Sequence[str]) -> dict[str, Any]:
         chosen = set(wanted)
         return {name: pl.Float32 if name in chosen else pl.String for name in self.columns.names}
 
