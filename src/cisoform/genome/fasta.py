@@ -212,7 +212,8 @@ def _build_index(path: Path, fasta: Path, index: Path, gzi: Path | None) -> None
     previous = pysam.set_verbosity(0)
     try:
         pysam.faidx(str(fasta), *flags)
-        if len(_read_index(partial, path)) < n_records:
+        found = _read_index(partial, path)
+        if len(found) < n_records or "" in found:
             raise _layout_error(path)
         if gzi is not None:
             partial_gzi.replace(gzi)
@@ -293,6 +294,8 @@ def _layout_error(path: Path) -> InputError:
             else:
                 short_at = number if width and bases < width else 0
                 width = width or bases
+    if name and not width:
+        return InputError(f"{path}: the last sequence, {name!r}, has no bases; remove it, or is the file truncated?")
     return InputError(f"{path}: cannot be indexed as FASTA")
 
 
