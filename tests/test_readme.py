@@ -1,0 +1,48 @@
+"""The README's commands and its Python example, run in order on generated files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.documents import REPOSITORY, commands, fenced
+
+# Added to keep the test short; the commands are otherwise as written.
+SHORT = {
+    "simulate": ["--genes", "60"],
+    "train": ["--set", "train.max_steps=6", "--set", "train.epochs=1"],
+}
+
+
+def test_every_block_runs(
+    cli: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = []
+    for words in commands("README.md"):
+        if words[0] == "make":
+            continue
+        assert words[0] == "cisoform", words
+        verb = next(word for word in words[1:] if word not in ("isoform", "pack"))
+        result = cli(*words[1:], *SHORT.get(verb, []))
+        assert result.exit_code == 0, f"{' '.join(words)}\n{result.stderr}"
+        ran.append(verb)
+    assert {"simulate", "build", "train", "evaluate", "predict"} <= set(ran)
+    assert "log1p" in (tmp_path / "predictions.tsv").read_text().split("transcript_id")[0]
+    (example,) = fenced("README.md", "python")
+    assert len(example.splitlines()) <= 10
+    exec(compile(example, "README.md", "exec"), {})
+    assert "transcript_id" in capsys.readouterr().out
+
+
+def test_the_make_targets_exist() -> None:
+    targets = [words[1] for words in commands("README.md") if words[0] == "make"]
+    assert targets == ["demo", "test"]
+    makefile = (REPOSITORY / "Makefile").read_text()
+    assert all(f"\n{target}: setup" in makefile for target in targets)
