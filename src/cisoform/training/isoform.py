@@ -70,8 +70,6 @@ class IsoformTask:
         column_weights: Sequence[float] | None = None,
         monitor: Literal["r2", "spearman", "loss"] = "r2",
     ) -> None:
-        if monitor not in self.metrics:
-            raise InputError(f"monitor {monitor!r} is not one of {', '.join(self.metrics)}")
         self.model = model
         self.monitor = Monitor(monitor, "min" if monitor == "loss" else "max")
         self.loss_config = loss or IsoformLossConfig()
@@ -97,7 +95,7 @@ class IsoformTask:
         predicted, observed, total, weight = [], [], 0.0, 0.0
         for batch in batches:
             targets = _targets(batch)
-            output = self.model(batch).float()
+            output = self.model(batch).detach().float()
             loss = masked_loss(output, targets, None, self.loss_config)
             total, weight = total + float(loss.total), weight + float(loss.weight)
             predicted.append(means(output, self.loss_config).cpu().numpy())

@@ -106,6 +106,10 @@ def load_model(path: PathLike) -> StoredModel:
             f"{folder / MANIFEST_FILE}: lists no hashes of the model's files; copy the model again"
         )
     for name, expected in hashes.items():
+        if Path(name).name != name:
+            raise InputError(
+                f"{folder / MANIFEST_FILE}: {name!r} is not a plain file name; copy the model again"
+            )
         if name != WEIGHTS_FILE:
             check_hash(folder / name, expected)
     contents = {name: read_json(folder / name, "model file") for name in hashes if name != WEIGHTS_FILE}
