@@ -295,7 +295,9 @@ def _layout_error(path: Path) -> InputError:
                 short_at = number if width and bases < width else 0
                 width = width or bases
     if name and not width:
-        return InputError(f"{path}: the last sequence, {name!r}, has no bases; remove it, or is the file truncated?")
+        return InputError(
+            f"{path}: the last sequence, {name!r}, has no bases; remove it, or is the file truncated?"
+        )
     return InputError(f"{path}: cannot be indexed as FASTA")
 
 

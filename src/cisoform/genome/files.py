@@ -17,7 +17,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TextIO, cast
+from typing import IO, Any, cast
 
 from cisoform.errors import InputError
 
@@ -60,7 +60,7 @@ def is_gzip(path: PathLike) -> bool:
 
 
 @contextlib.contextmanager
-def open_binary(path: PathLike, what: str = "input") -> Iterator[BinaryIO]:
+def open_binary(path: PathLike, what: str = "input") -> Iterator[io.BufferedIOBase]:
     """Read bytes of a file, gzip (recognised by content) or not.
 
     Raises:
@@ -68,7 +68,7 @@ def open_binary(path: PathLike, what: str = "input") -> Iterator[BinaryIO]:
     """
     path = require_file(path, what)
     compressed = is_gzip(path)
-    handle = cast(BinaryIO, gzip.open(path, "rb") if compressed else path.open("rb"))
+    handle: io.BufferedIOBase = gzip.GzipFile(path, "rb") if compressed else path.open("rb")
     try:
         with handle:
             yield handle
@@ -83,14 +83,14 @@ def open_binary(path: PathLike, what: str = "input") -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def open_text(path: PathLike, what: str = "input") -> Iterator[TextIO]:
+def open_text(path: PathLike, what: str = "input") -> Iterator[io.TextIOWrapper]:
     """Read UTF-8 text, gzip or not; a byte-order mark is dropped and any line end becomes a newline.
 
     Raises:
         InputError: As `open_binary`; and if the content is not text.
     """
     with open_binary(path, what) as handle:
-        text = io.TextIOWrapper(handle, encoding="utf-8-sig", newline=None)
+        text = io.TextIOWrapper(cast(IO[bytes], handle), encoding="utf-8-sig", newline=None)
         try:
             yield text
         except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -167,7 +167,7 @@ def _classify(path: Path, names: Sequence[str]) -> Columns:
 class _TextMatrix(Matrix):
     """TSV, CSV or GCT. GCT has two lines before the header: `#1.2`, and the numbers of rows and columns."""
 
-    def __init__(self, path: Path, handle: BinaryIO) -> None:
+    def __init__(self, path: Path, handle: io.BufferedIOBase) -> None:
         self._handle = handle
         self._declared_rows: int | None = None
         line, number = handle.readline().removeprefix(b"\xef\xbb\xbf"), 1
