@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,11 @@ import pytest
 from tests.documents import REPOSITORY
 
 
-def dry_run(folder: Path, *words: str, **environment: str) -> str:
+def make(folder: Path, *words: str, **environment: str) -> str:
+    """What make prints, in an environment without our variables."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("CISOFORM_", "MAKE"))}
-    command = ["make", "--dry-run", *words]
-    done = subprocess.run(
-        command, cwd=folder, env=env | environment, capture_output=True, text=True, check=True
-    )
+    env |= {"PYTHON": sys.executable, **environment}
+    done = subprocess.run(["make", *words], cwd=folder, env=env, capture_output=True, text=True, check=True)
     return done.stdout
 
 
@@ -35,7 +35,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("target", ["demo", "demo-smoke", "test", "truth", "lint", "bench"])
 def test_every_target_sets_up_first(checkout: Path, target: str) -> None:
-    lines = dry_run(checkout, target).splitlines()
+    lines = make(checkout, "--dry-run", target).splitlines()
     assert any("-m venv .venv" in line for line in lines)
     assert any("pip install" in line and "--editable '.[multiome,dev]'" in line for line in lines)
 
@@ -43,7 +43,7 @@ def test_every_target_sets_up_first(checkout: Path, target: str) -> None:
 def test_set_up_is_not_repeated(checkout: Path) -> None:
     (checkout / ".venv").mkdir()
     (checkout / ".venv" / ".ready").touch()
-    assert "pip install" not in dry_run(checkout, "test")
+    assert "pip install" not in make(checkout, "--dry-run", "test")
 
 
 def print_packs(folder: Path, **environment: str) -> str:
@@ -51,12 +51,7 @@ def print_packs(folder: Path, **environment: str) -> str:
     (folder / "print.mk").write_text(
         'include Makefile\nprint:\n\t@echo "[$${CISOFORM_PACKS-}][$${CISOFORM_GOLDEN-}]"\n'
     )
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("CISOFORM_", "MAKE"))}
-    command = ["make", "-s", "-f", "print.mk", "print"]
-    done = subprocess.run(
-        command, cwd=folder, env=env | environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+    return make(folder, "--silent", "--file", "print.mk", "print", **environment).strip()
 
 
 def test_shared_data_are_exported_as_absolute_paths_when_they_exist(checkout: Path) -> None:
