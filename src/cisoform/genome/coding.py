@@ -162,7 +162,7 @@ def _missing_stop(
     fits = (length >= 3) & (length % 3 == 0) & (cds_end[rows] + 3 <= rna.lengths[rows])
     at = (rna.offsets[rows] + cds_end[rows])[fits]
     last, following = _codon_indices(rna.data, at - 3), _codon_indices(rna.data, at)
-    stops = np.stack([final_stop_codons(table) for table in np.unique(tables)])
+    stops = np.stack([final_stop_codons(table) for table in np.unique(tables).tolist()])
     which = np.searchsorted(np.unique(tables), tables[rows][fits])
     extra[fits] = np.where(~stops[which, last] & stops[which, following], 3, 0)
     return extra
@@ -188,7 +188,9 @@ def _translate(
     used = np.unique(tables)
     which = np.searchsorted(used, tables)
     lookup = (
-        np.stack([codon_amino_acids(table) for table in used]) if len(used) else np.empty((0, 125), np.uint8)
+        np.stack([codon_amino_acids(table) for table in used.tolist()])
+        if len(used)
+        else np.empty((0, 125), np.uint8)
     )
     offsets = np.concatenate([[0], np.cumsum(n_codons)]).astype(np.int64)
     residues = np.empty(offsets[-1], dtype=np.uint8)
@@ -209,7 +211,7 @@ def _translate(
     last = offsets[1:] - 1
     _read_selenocysteine(data, residues, first, offsets, np.flatnonzero(selenoprotein))
     begins, ends = np.zeros(len(first), dtype=bool), np.zeros(len(first), dtype=bool)
-    for table in used:
+    for table in used.tolist():
         rows = np.flatnonzero(tables == table)
         begins[rows] = start_codons(table)[_codon_indices(data, first[rows])]
         ends[rows] = final_stop_codons(table)[_codon_indices(data, first[rows] + 3 * (n_codons[rows] - 1))]
