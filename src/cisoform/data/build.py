@@ -175,7 +175,7 @@ def build_isoform_dataset(
         say("writing", 0.7)
         chromosomes = place_chromosomes(opened, chromosomes_in_use(opened, final.table))
         _write_genome(folder / "genome.npy", opened, chromosomes)
-        matching = [transcript_set.chromosomes.text, id_text, *gene_text]
+        matching = _without_folders([transcript_set.chromosomes.text, id_text, *gene_text], inputs)
         digest = write_dataset(
             folder,
             final,
@@ -390,6 +390,14 @@ def _fingerprints(inputs: dict[str, PathLike | None]) -> dict[str, dict[str, str
         for what, path in inputs.items()
         if path is not None
     }
+
+
+def _without_folders(lines: Sequence[str], inputs: dict[str, PathLike | None]) -> list[str]:
+    """Lines that name inputs by the name of the file alone."""
+    names = {str(path): Path(path).name for path in inputs.values() if path is not None}
+    for path, name in names.items():
+        lines = [line.replace(path, name) for line in lines]
+    return list(lines)
 
 
 def _flag_warnings(transcript_set: TranscriptSet) -> list[str]:

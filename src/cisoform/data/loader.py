@@ -234,12 +234,12 @@ class IsoformLoader:
         windows = self.samples.dna.window(distinct, config.dna_window, shift, config.dna_upstream)
         flipped = rng.random(len(distinct)) < change.reverse_complement
         windows[flipped] = reverse_complement(windows[flipped])
-        _hide(windows, None, change.hide_dna, change.hide_span, UNKNOWN_BASE, rng)
         if config.dna_tokens == "kmers":
-            ids, mask = pad_rows([kmer.kmer_ids(one) for one in windows], kmer.PAD, np.int16)
-        else:
-            ids, mask = windows.view(np.int8), np.ones(windows.shape, dtype=bool)
-        return _modality(ids, mask, None, row, shown)
+            ids, mask = _kmer_rows(list(windows), change.hide_dna, change.hide_span, rng)
+            return _modality(ids, mask, None, row, shown)
+        mask = np.ones(windows.shape, dtype=bool)
+        _hide(windows, mask, change.hide_dna, change.hide_span, UNKNOWN_BASE, rng)
+        return _modality(windows.view(np.int8), mask, None, row, shown)
 
     def _rna(self, rows: Array, shown: Array, rng: np.random.Generator) -> Modality | None:
         config, change = self.config, self.config.augmentation
@@ -249,15 +249,13 @@ class IsoformLoader:
         used = rows[shown]
         sequences = [self.samples.rna[row] for row in self.samples.rna_row[used].tolist()]
         starts = [first_base_kept(len(one), config.rna_max) for one in sequences]
-        codes, mask = pad_rows(
-            [one[start:] for one, start in zip(sequences, starts, strict=True)], RNA_PAD, np.uint8
-        )
-        _hide(codes, mask, change.hide_rna, change.hide_span, UNKNOWN_BASE, rng)
+        sequences = [one[start:] for one, start in zip(sequences, starts, strict=True)]
         row = np.cumsum(shown) - 1
         if config.rna_tokens == "kmers":
-            lengths = mask.sum(axis=1).tolist()
-            kmers = [kmer.kmer_ids(one[:length]) for one, length in zip(codes, lengths, strict=True)]
-            return _modality(*pad_rows(kmers, kmer.PAD, np.int16), None, row, shown)
+            ids, mask = _kmer_rows(sequences, change.hide_rna, change.hide_span, rng)
+            return _modality(ids, mask, None, row, shown)
+        codes, mask = pad_rows(sequences, RNA_PAD, np.uint8)
+        _hide(codes, mask, change.hide_rna, change.hide_span, UNKNOWN_BASE, rng)
         regions = [
             self.samples.regions(sample, start) for sample, start in zip(used.tolist(), starts, strict=True)
         ]
@@ -300,9 +298,16 @@ def _modality(ids: Array, mask: Array, channels: Array | None, row: Array, shown
     return Modality(tokens, torch.from_numpy(used), torch.from_numpy(shown.copy()))
 
 
-def _hide(
-    ids: Array, mask: Array | None, share: float, span: int, hidden: int, rng: np.random.Generator
-) -> None:
+def _kmer_rows(
+    sequences: list[Array], share: float, span: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Padded 6-mer ids and their mask; hidden tokens are `<mask>`, `<cls>` is never hidden."""
+    ids, mask = pad_rows([kmer.kmer_ids(one) for one in sequences], kmer.PAD, np.int16)
+    _hide(ids, mask & (ids != kmer.CLS), share, span, kmer.MASK, rng)
+    return ids, mask
+
+
+def _hide(ids: Array, mask: Array, share: float, span: int, hidden: int, rng: np.random.Generator) -> None:
     """Overwrite about `share` of the real tokens with `hidden`, in place, in spans that start anywhere."""
     if share <= 0:
         return
@@ -311,7 +316,7 @@ def _hide(
     covered = drawn.copy()
     for offset in range(1, span):
         covered[:, offset:] |= drawn[:, :-offset]
-    ids[covered if mask is None else covered & mask] = hidden
+    ids[covered & mask] = hidden
 
 
 def _labels(
