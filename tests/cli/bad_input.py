@@ -132,7 +132,7 @@ def _(p: MiniProject) -> tuple[list[str], list[str]]:
 
 @case("annotation has no exon")
 def _(p: MiniProject) -> tuple[list[str], list[str]]:
-    edit(p.annotation, "\texton\t", "\tregion\t", -1)
+    edit(p.annotation, "\texon\t", "\tregion\t", -1)
     return p.build_words(OUT), ["annotation.gtf", "exon"]
 
 
@@ -157,10 +157,11 @@ def _(p: MiniProject) -> tuple[list[str], list[str]]:
     return p.build_words(OUT), ["annotation.gtf", "line 2", "800"]
 
 
-@case("annotation has an unknown strand")
+@case("annotation has no strand")
 def _(p: MiniProject) -> tuple[list[str], list[str]]:
-    edit_row(p.annotation, 1, 6, "?")
-    return p.build_words(OUT), ["annotation.gtf", "line 2", "'?'"]
+    set_column(p.annotation, 6, "?")
+    edit_row(p.annotation, 0, 6, "?")
+    return p.build_words(OUT), ["annotation.gtf", "strand"]
 
 
 @case("annotation has an exon without transcript_id")
@@ -173,7 +174,7 @@ def _(p: MiniProject) -> tuple[list[str], list[str]]:
 def _(p: MiniProject) -> tuple[list[str], list[str]]:
     last = [t for t in p.transcripts if t.chrom == "chr2"][-1]
     edit(p.annotation, f"\t{last.exons[-1][1]}\t", "\t99999\t", -1)
-    return p.build_words(OUT), [last.id, "99999", "chr2"]
+    return p.build_words(OUT), [last.id, "99,999", "chr2"]
 
 
 @case("two transcripts have one id")

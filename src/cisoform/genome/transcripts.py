@@ -202,7 +202,7 @@ def _refuse_past_end(annotation: Annotation, chroms: list[str], genome: Genome) 
         name, line, end = annotation.transcripts.select("transcript_id", "line", "end").row(row)
         raise InputError(
             f"{annotation.path}: line {line}: transcript {name!r} ends at {end:,} but {chroms[row]} of {genome.path} "
-            f"has {limit[row]:,} bases ({len(beyond)} such transcripts); annotation and genome are probably of "
+            f"has {limit[row]:,} bases ({len(beyond)} such transcripts); annotation and genome are probably "
             "of different assemblies"
         )
 
