@@ -98,6 +98,39 @@ def test_a_process_killed_with_sigkill_is_resumed_exactly(tmp_path, uninterrupte
     assert all(torch.equal(ours[name], whole[name]) for name in whole)
 
 
+class Killed(BaseException):
+    """Stands for the end of the process: nothing that catches errors catches it."""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_run_killed_at_any_renaming_of_a_file_is_resumed_exactly(
+    tmp_path, monkeypatch, uninterrupted, moment
+):
+    real, calls = Path.replace, 0
+
+    def replace(path, target):
+        nonlocal calls
+        calls += 1
+        done = real(path, target) if moment == "after" or calls < deadly else None
+        if calls == deadly:
+            raise Killed
+        return done
+
+    for deadly in range(3, 100, 3):  # the first two renamings put config.json and the log's head in place
+        run_dir, calls = tmp_path / str(deadly), 0
+        monkeypatch.setattr(Path, "replace", replace)
+        try:
+            train(run_dir)
+        except Killed:
+            monkeypatch.undo()
+        else:
+            break
+        train(run_dir, resume=True)
+        assert_same_run(run_dir, uninterrupted)
+        assert sorted(path.name for path in run_dir.iterdir()) == ["config.json", "last", "log.csv", "model"]
+    assert deadly > 10
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_ctrl_c_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, uninterrupted, name):
     with pytest.raises(Interrupted, match=r"after step 5 of 9.*run.*--resume") as stopped:

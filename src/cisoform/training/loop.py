@@ -84,6 +84,8 @@ def fit(
         Interrupted: After Ctrl-C or SIGTERM, once a checkpoint is written. A second Ctrl-C stops at once.
     """
     where = resolve_device(device)
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
     world = join_world(where)
     run_dir = Path(run_dir)
     loop = _Loop(task, source, valid_source, config, run_dir, where, world)

@@ -123,12 +123,14 @@ def _show(values: Mapping[str, Any], key: str) -> str:
 
 
 def _remove_leftovers(run_dir: Path) -> None:
-    """Half-written files of a killed process; none of them has a final name."""
-    for path in [
-        *run_dir.glob("*.partial-*"),
-        *run_dir.glob(".*.partial-*"),
-        *run_dir.glob("*/.*.partial-*"),
-    ]:
+    """Tidy up after a killed process: half-written files go, a model that was just being replaced comes back."""
+    model = run_dir / MODEL_FOLDER
+    for old in run_dir.glob(f"{MODEL_FOLDER}.old-*"):
+        if model.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.replace(model)
+    for path in [*run_dir.glob("*.partial-*"), *run_dir.glob(f"{FOLDER}/.*.partial-*")]:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
