@@ -38,11 +38,12 @@ def test_a_skip_for_want_of_data_fails_only_in_ci(
     if shared:
         (tmp_path / "shared").mkdir()
     env = {name: value for name, value in os.environ.items() if not name.startswith(("CISOFORM_", "PYTEST_"))}
+    env |= {"CI": ci, "CISOFORM_GOLDEN": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "tests"]
     done = subprocess.run(
         command,
         cwd=tests.parent,
-        env=env | {"CI": ci, "CISOFORM_GOLDEN": str(tmp_path)},
+        env=env,
         capture_output=True,
         text=True,
     )
