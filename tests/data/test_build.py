@@ -37,10 +37,10 @@ def test_a_data_set_holds_what_the_files_say(toy, built):
     for row in range(samples.n):
         assert np.array_equal(samples.rna[row], whole.rna[row])
         assert np.array_equal(samples.junctions[row], whole.junctions[row])
-        protein = samples.protein_row[row]
+        protein = int(samples.protein_row[row])
         assert (protein < 0) == (whole.protein_row[row] < 0)
         if protein >= 0:
-            assert np.array_equal(samples.protein[protein], whole.protein[whole.protein_row[row]])
+            assert np.array_equal(samples.protein[protein], whole.protein[int(whole.protein_row[row])])
     assert summary.n_transcripts == samples.n == dataset.expression.shape[0]
     assert summary.n_coding == int((samples.protein_row >= 0).sum()) < samples.n
     assert summary.hash == dataset.hash

@@ -35,7 +35,7 @@ def test_taking_rows_takes_everything_along(dataset):
     picked = dataset.samples.take(rows)
     assert picked.transcript_ids == [dataset.samples.transcript_ids[row] for row in rows]
     assert picked.table["transcript_id"].to_list() == picked.transcript_ids
-    for place, row in enumerate(rows):
+    for place, row in enumerate(rows.tolist()):
         assert np.array_equal(picked.regions(place), dataset.samples.regions(row))
     assert dataset.samples.take(np.array([], dtype=int)).n == 0
 

@@ -91,7 +91,7 @@ def test_batches_hold_the_sequences_of_the_samples(dataset):
         assert seen[name]["rna"] == [rna[-300:].tolist(), samples.regions(row)[-300:].tolist()]
         window = samples.dna.window(samples.dna_row[row : row + 1], 101)[0]
         assert seen[name]["dna"] == [window.tolist(), None]
-        protein = samples.protein_row[row]
+        protein = int(samples.protein_row[row])
         expected = None if protein < 0 else [samples.protein[protein][:40].tolist(), None]
         assert seen[name]["protein"] == expected
 
@@ -193,7 +193,7 @@ def test_the_other_strand_is_the_reverse_complement(dataset):
 
 
 def test_dropped_modalities_leave_at_least_one(dataset):
-    always = replace(CONFIG, augmentation=Augmentation(drop_dna=1, drop_rna=1, drop_protein=1))
+    always = replace(CONFIG, augmentation=Augmentation(drop_dna=1.0, drop_rna=1.0, drop_protein=1.0))
     plain = by_transcript(IsoformLoader(dataset, None, CONFIG), dataset.samples)
     assert by_transcript(IsoformLoader(dataset, None, always), dataset.samples) == plain
     often = replace(CONFIG, augmentation=Augmentation(drop_dna=0.4, drop_rna=0.2))
@@ -244,7 +244,7 @@ def test_pre_trained_vocabularies_are_tokens_too(dataset):
         if seen[name]["protein"] is not None:
             ids = seen[name]["protein"][0]
             assert ids[0] == ESM_CLS and ids[-1] == ESM_EOS and len(ids) <= 42
-    hidden = replace(config, augmentation=Augmentation(hide_dna=1, hide_rna=1, hide_protein=1))
+    hidden = replace(config, augmentation=Augmentation(hide_dna=1.0, hide_rna=1.0, hide_protein=1.0))
     batch = next(IsoformLoader(dataset, None, hidden).epoch())
     assert (batch.dna.tokens.ids[:, 1:][batch.dna.tokens.mask[:, 1:]] == kmer.MASK).all()
     assert (batch.dna.tokens.ids[:, 0] == kmer.CLS).all()
