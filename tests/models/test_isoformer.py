@@ -5,7 +5,13 @@ import torch
 
 from cisoform.batches import IsoformBatch, Modality, Tokens
 from cisoform.models.aggregation import ConcatenateConfig, CrossAttentionConfig
-from cisoform.models.encoders import ConvConfig, TinyConfig
+from cisoform.models.encoders import (
+    ConvConfig,
+    LandmarkDnaConfig,
+    LandmarkProteinConfig,
+    LandmarkRnaConfig,
+    TinyConfig,
+)
 from cisoform.models.isoformer import IsoFormer, IsoFormerConfig
 from cisoform.nn.attention import recorded_attention
 from tests.models.batches import CHANNELS, IDS, alone, random_batch
@@ -31,8 +37,15 @@ def make(aggregator="dna", pool="mean", **encoders):
     )
     for parameter in model.parameters():
         if parameter.eq(0).all():
-            torch.nn.init.normal_(parameter)
+            torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
+
+
+LANDMARK = {
+    "dna": LandmarkDnaConfig(dim=12, core=(6, 3), spans=((-9, 0, 2), (0, 7, 3))),
+    "rna": LandmarkRnaConfig(dim=12),
+    "protein": LandmarkProteinConfig(dim=12),
+}
 
 
 def assert_same(found, expected):
@@ -47,6 +60,15 @@ def test_an_absent_modality_is_exactly_neutral_in_a_mixed_batch(aggregator, pool
     batch = random_batch(SUBSETS)
     together = model(batch)
     assert together.shape == (7, 3) and together.isfinite().all()
+    for sample in range(len(SUBSETS)):
+        assert_same(together[sample : sample + 1], model(alone(batch, sample)))
+
+
+@torch.no_grad()
+def test_it_is_neutral_with_landmark_encoders_and_a_hidden_layer_too():
+    model = make("all", **LANDMARK, head_hidden=5)
+    batch = random_batch(SUBSETS)
+    together = model(batch)
     for sample in range(len(SUBSETS)):
         assert_same(together[sample : sample + 1], model(alone(batch, sample)))
 

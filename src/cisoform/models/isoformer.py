@@ -14,6 +14,7 @@ from typing import Literal, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cisoform.batches import IsoformBatch, Modality
 from cisoform.models.aggregation import (
@@ -23,7 +24,7 @@ from cisoform.models.aggregation import (
     build_aggregator,
     share,
 )
-from cisoform.models.encoders import EncoderConfig, SequenceEncoder, build_encoder
+from cisoform.models.encoders import DnaConfig, ProteinConfig, RnaConfig, SequenceEncoder, build_encoder
 from cisoform.models.encoders.grouping import encode_in_groups
 from cisoform.nn.pooling import AttentionPool, MeanPool
 
@@ -33,15 +34,18 @@ class IsoFormerConfig:
     """Parts of an IsoFormer. A modality whose encoder is None is never read.
 
     `pool` over the positions of each branch: the mean (as published) or a learned attention per branch.
+    `head_hidden`: width of a hidden layer (GELU) before the outputs; 0 = linear outputs, as published.
+    `head_dropout` acts on what the outputs read.
     `group_tokens` bounds what an encoder is given at once (`encode_in_groups`); it changes speed, not results.
     """
 
     tissues: int
-    dna: EncoderConfig | None
-    rna: EncoderConfig | None
-    protein: EncoderConfig | None
+    dna: DnaConfig | None
+    rna: RnaConfig | None
+    protein: ProteinConfig | None
     aggregator: AggregatorConfig = CrossAttentionConfig()
     pool: Literal["mean", "attention"] = "mean"
+    head_hidden: int = 0
     head_dropout: float = 0.0
     group_tokens: int | None = 32_768
 
@@ -69,12 +73,20 @@ class IsoFormer(nn.Module):
             for name, dim in self.aggregator.branches.items()
         }
         self.pools = nn.ModuleDict(pools)
+        width = sum(self.aggregator.branches.values())
+        self.hidden = nn.Linear(width, config.head_hidden) if config.head_hidden else None
         self.dropout = nn.Dropout(config.head_dropout)
-        self.head = nn.Linear(sum(self.aggregator.branches.values()), config.tissues)
+        self.head = nn.Linear(config.head_hidden or width, config.tissues)
+        # Training starts from the mean of every tissue (0 in standardised space), not from noise.
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, batch: IsoformBatch) -> Float[Tensor, "batch tissues"]:
         """Expression of each sample in each tissue. Every sample needs at least one modality of the model."""
-        out: Tensor = self.head(self.dropout(self.features(batch)))
+        features = self.features(batch)
+        if self.hidden is not None:
+            features = F.gelu(self.hidden(features))
+        out: Tensor = self.head(self.dropout(features))
         return out
 
     def features(self, batch: IsoformBatch) -> Float[Tensor, "batch dim"]:

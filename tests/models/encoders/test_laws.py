@@ -4,12 +4,28 @@ import pytest
 import torch
 
 from cisoform.batches import Tokens
-from cisoform.models.encoders import ConvConfig, SequenceEncoder, TinyConfig, build_encoder
+from cisoform.models.encoders import (
+    ConvConfig,
+    LandmarkDnaConfig,
+    LandmarkProteinConfig,
+    LandmarkRnaConfig,
+    SequenceEncoder,
+    TinyConfig,
+    build_encoder,
+)
 from tests.models.batches import CHANNELS, IDS, random_tokens
 
+LANDMARK = {
+    "dna": LandmarkDnaConfig(dim=12, core=(6, 3), spans=((-9, 0, 2), (0, 7, 3))),
+    "rna": LandmarkRnaConfig(dim=12),
+    "protein": LandmarkProteinConfig(dim=12),
+}
 ENCODERS = {
-    "tiny": lambda **kind: TinyConfig(dim=12, bin=4, **kind),
-    "conv": lambda **kind: ConvConfig(dim=12, bin=4, conv_layers=2, transformer_layers=1, heads=2, **kind),
+    "tiny": lambda name: TinyConfig(ids=IDS[name], channels=CHANNELS[name], dim=12, bin=4),
+    "conv": lambda name: ConvConfig(
+        ids=IDS[name], channels=CHANNELS[name], dim=12, bin=4, conv_layers=2, transformer_layers=1, heads=2
+    ),
+    "landmark": LANDMARK.__getitem__,
 }
 CASES = [(encoder, name) for encoder in ENCODERS for name in IDS]
 
@@ -17,7 +33,7 @@ CASES = [(encoder, name) for encoder in ENCODERS for name in IDS]
 def make(encoder, name):
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    return build_encoder(ENCODERS[encoder](ids=IDS[name], channels=CHANNELS[name])).eval()
+    return build_encoder(ENCODERS[encoder](name)).eval()
 
 
 def spoil(tokens):

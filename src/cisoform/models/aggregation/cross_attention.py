@@ -58,6 +58,11 @@ class CrossAttention(nn.Module):
                 for centre in centres
             }
         )
+        # Training starts without exchange: every update is zero until `dense` has learned.
+        for layer in self.modules():
+            if isinstance(layer, MultiHeadAttention):
+                nn.init.zeros_(layer.dense.weight)
+                nn.init.zeros_(layer.dense.bias)
         single = config.aggregate == "dna"
         self.stand_in = nn.Parameter(torch.zeros(dims[centres[0]])) if single else None
 

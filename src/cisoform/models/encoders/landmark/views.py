@@ -1,0 +1,98 @@
+"""Where the landmarks of a sequence are, and what lies round them: pure functions of tokens.
+
+Sites are given as the index of their first token; a row without the site has `NOWHERE`, and all of its views are
+masked. Region ids are those of `tokens.rna`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from cisoform.batches import Tokens
+
+BASES = 4
+"""Ids below it are A, C, G, T; N and beyond are unknown."""
+NOWHERE = -(2**30)
+
+JUNCTION = 8
+UTR5, CODON_1, CODON_2, CODON_3, UTR3, NON_CODING = range(1, 7)
+
+
+@dataclass(frozen=True)
+class View:
+    """Codes of some places of each row, and whether they are known."""
+
+    codes: Int[Tensor, "rows places"]
+    valid: Bool[Tensor, "rows places"]
+
+
+@dataclass(frozen=True)
+class RnaLandmarks:
+    """Regions of each RNA and the sites between them.
+
+    Attributes:
+        region: Region id of each token without the junction flag, 0 at padding.
+        cds_start: First token of the CDS.
+        cds_end: One past its last.
+    """
+
+    region: Int[Tensor, "rows tokens"]
+    cds_start: Int[Tensor, " rows"]
+    cds_end: Int[Tensor, " rows"]
+
+
+def centre(mask: Bool[Tensor, "rows tokens"]) -> Int[Tensor, " rows"]:
+    """Index of the first transcribed base of DNA windows: half of the length."""
+    return mask.sum(dim=1) // 2
+
+
+def around(tokens: Tokens, site: Int[Tensor, " rows"], before: int, after: int) -> View:
+    """The ids of `before` tokens before each site and `after` from it on; invalid beyond the row's ends."""
+    places = site[:, None] + torch.arange(-before, after, device=site.device)
+    inside = (places >= 0) & (places < tokens.ids.shape[1])
+    places = places.masked_fill(~inside, 0)
+    return View(tokens.ids.gather(1, places), tokens.mask.gather(1, places) & inside)
+
+
+def kmers(view: View, k: int) -> View:
+    """Base-4 code of the k-mer that begins at each place; valid if all of its bases are known."""
+    width = view.codes.shape[1] - k + 1
+    if width < 1:
+        return View(view.codes[:, :0].long(), view.valid[:, :0])
+    bases, known = view.codes.long(), view.valid & (view.codes < BASES)
+    codes, valid = torch.zeros_like(bases[:, :width]), torch.ones_like(known[:, :width])
+    for offset in range(k):
+        codes = codes * BASES + bases[:, offset : offset + width]
+        valid = valid & known[:, offset : offset + width]
+    return View(codes, valid)
+
+
+def rna_landmarks(tokens: Tokens) -> RnaLandmarks:
+    """Read the regions from the annotation channel."""
+    if tokens.channels is None:
+        raise ValueError("this RNA encoder reads the annotation channel but the tokens carry none")
+    region = (tokens.channels.long() % JUNCTION).masked_fill(~tokens.mask, 0)
+    coding = (region >= CODON_1) & (region <= CODON_3)
+    has, width = coding.any(dim=1), coding.shape[1]
+    start = coding.int().argmax(dim=1)
+    end = width - coding.flip(1).int().argmax(dim=1)
+    return RnaLandmarks(region, start.masked_fill(~has, NOWHERE), end.masked_fill(~has, NOWHERE))
+
+
+def region_kmers(tokens: Tokens, landmarks: RnaLandmarks, region: int, k: int) -> View:
+    """K-mers that lie within one region."""
+    return kmers(View(tokens.ids, tokens.mask & (landmarks.region == region)), k)
+
+
+def codons(tokens: Tokens, landmarks: RnaLandmarks) -> View:
+    """Code (0..63) of the codon that begins at each place; valid at complete codons in frame."""
+    view = kmers(View(tokens.ids, tokens.mask), 3)
+    region = landmarks.region
+    if view.codes.shape[1] == 0:
+        return view
+    framed = (region[:, :-2] == CODON_1) & (region[:, 1:-1] == CODON_2) & (region[:, 2:] == CODON_3)
+    return View(view.codes, view.valid & framed)
