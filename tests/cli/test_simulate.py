@@ -34,7 +34,7 @@ def test_simulate_writes_a_folder_and_tells_what_can_be_reached(cli, tmp_path):
         (["--preset", "huge"], "'huge' is unknown"),
         (["--off", "enhancer"], "'enhancer' is no rule"),
         (["--tissues", "50"], "n_tissues=50"),
-        (["--noise", "nan"], "noise=nan"),
+        (["--noise", "nan"], "'--noise'"),
     ],
 )
 def test_a_wrong_flag_is_one_line_and_writes_nothing(cli_error, tmp_path, words, message):

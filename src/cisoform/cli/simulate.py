@@ -18,7 +18,7 @@ Share = Annotated[float | None, typer.Option(metavar="SHARE", min=0, help="Its s
 @app.command(epilog="Example: cisoform simulate sim --preset tiny --seed 1 --off codon,uorf")
 def simulate(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write.")],
-    preset: Annotated[str, typer.Option(help="tiny (320 genes) or small (2,000).")] = "tiny",
+    preset: Annotated[str, typer.Option(help="tiny (600 genes) or small (2,000).")] = "tiny",
     seed: SeedOption = 0,
     genes: Annotated[int | None, typer.Option(min=10, help="Number of genes.")] = None,
     tissues: Annotated[int | None, typer.Option(min=1, help="Number of tissues.")] = None,

@@ -56,7 +56,7 @@ class Transcript:
         start, end, _ = self.spans("exon")[0]
         return start - 1 if self.strand == "+" else end - 1
 
-    def upstream(self, genome, length=600):
+    def upstream(self, genome, length=256):
         chrom, tss = genome[self.chrom], self.tss()
         if self.strand == "+":
             return chrom[max(0, tss - length) : tss].rjust(length, "N")

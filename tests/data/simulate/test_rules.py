@@ -52,10 +52,10 @@ def test_n_never_matches():
 
 
 @pytest.mark.parametrize(
-    ("distance", "weight"), [(-520, 0), (-400, 0.5), (-300, 1), (-150, 1), (-30, 1), (-20, 0.5), (-10, 0)]
+    ("distance", "weight"), [(-255, 0), (-225, 0.5), (-200, 1), (-150, 1), (-30, 1), (-20, 0.5), (-10, 0)]
 )
 def test_promoter_sites_act_by_their_distance(distance, weight):
-    # From 500 to 300 bp before the TSS the weight climbs over 200 bp, from 30 to 10 it falls over 20.
+    # From 250 to 200 bp before the TSS the weight climbs over 50 bp, from 30 to 10 it falls over 20.
     assert promoter(distance) == pytest.approx(weight)
 
 

@@ -28,13 +28,13 @@ from cisoform.data.simulate.rules import (
 )
 from cisoform.genome.sequence import AMINO_ACIDS, codon_amino_acids, encode_dna
 
-FLANK_BP = 1000
+FLANK_BP = 700
 DOWNSTREAM_BP = 60
-PROMOTER_SITE = 0.45  # chance that a promoter holds a given motif; half of those hold a second site
+PROMOTER_SITE = 0.5  # chance that a promoter holds a given motif; then one to three sites
 DECOY_SITE = 0.25  # chance of a site of a given motif where it does not act
-UTR3_SITE = 0.4
-UORF = 0.35  # chance of a uORF in a first exon
-MISMATCH = 0.25  # share of planted sites with one mismatch
+UTR3_SITE = 0.5  # chance that a 3'UTR holds a given element; then one to three sites
+UORF = 0.4  # chance of a uORF in a first exon
+MISMATCH = 0.2  # share of planted sites with one mismatch
 NONCODING_GENE = 0.10
 NONCODING_ISOFORM = 0.06
 PRESEQUENCE = 0.45
@@ -119,9 +119,9 @@ class _Builder:
     def plant(
         self, codes: Codes, span: Span, sites: list[Element], name: str, motif: str, acts: bool
     ) -> None:
-        """Write one site at a free place of `span`; one in four gets a mismatch. Gives up if there is no room."""
+        """Write one site at a free place of `span`, some motifs with a mismatch; none if there is no room."""
         site = encode_dna(motif)
-        if self.rng.random() < MISMATCH:
+        if name != "uORF" and self.rng.random() < MISMATCH:
             at = self.rng.integers(len(site))
             site[at] = (site[at] + self.rng.integers(1, 4)) % 4
         for _ in range(10):
@@ -160,7 +160,7 @@ class GeneMaker:
         near = (length + int(DISTANCE_KNOTS_BP[1]), length + int(DISTANCE_KNOTS_BP[2]))
         for name, motif in self.motifs:
             if self.rng.random() < PROMOTER_SITE:
-                for _ in range(build.between(1, 2)):
+                for _ in range(build.between(1, 3)):
                     build.plant(codes, near, sites, name, motif, acts=True)
             far = (2, length + int(DISTANCE_KNOTS_BP[0]) - len(motif))
             if self.rng.random() < DECOY_SITE:
@@ -169,7 +169,7 @@ class GeneMaker:
 
     def _intron(self, build: _Builder) -> None:
         """An intron, sometimes with a decoy of a 3'UTR element or of a promoter motif."""
-        codes, sites = build.intron(build.between(80, 180)), list[Element]()
+        codes, sites = build.intron(build.between(80, 150)), list[Element]()
         for name, motif in (*UTR3_MOTIFS, *self.motifs):
             if self.rng.random() < DECOY_SITE / 5:
                 build.plant(codes, (3, len(codes) - 3), sites, name, motif, acts=False)
@@ -184,18 +184,19 @@ class GeneMaker:
             if self.rng.random() < DECOY_SITE / 2:
                 build.plant(codes, (0, length), sites, *UTR3_MOTIFS[build.between(0, 1)], acts=False)
             return codes, sites
-        bases = ["ACG", "ACT", "C"] * build.between(1, 3)  # codons without a stop
-        inner = "".join(self.rng.choice(list(choice)) for choice in bases)
-        uorf_bases = encode_dna("GCCACCATGG" + self.rng.choice(["CT", "AC", "GC"]) + inner + "TAA")
-        start = build.between(0, length - len(uorf_bases))
-        codes[start : start + len(uorf_bases)] = uorf_bases
-        return codes, [Element("uORF", start, start + len(uorf_bases), True)]
+        for _ in range(build.between(1, 2)):
+            codon = "".join(self.rng.choice(list(choice)) for choice in ("ACG", "ACT", "C"))  # never a stop
+            site = (
+                "GCCACCATGG" + self.rng.choice(["CT", "AC", "GC"]) + codon + self.rng.choice(["TAA", "TGA"])
+            )
+            build.plant(codes, (0, length), sites, "uORF", site, acts=True)
+        return codes, sites
 
     def _utr3(self, build: _Builder, length: int) -> tuple[Codes, list[Element]]:
         codes, sites = build.plain(length), list[Element]()
         for name, motif in UTR3_MOTIFS:
             if self.rng.random() < UTR3_SITE:
-                for _ in range(build.between(1, 2)):
+                for _ in range(build.between(1, 3)):
                     build.plant(codes, (0, length), sites, name, motif, acts=True)
         return codes, sites
 
@@ -245,7 +246,7 @@ class GeneMaker:
 
         self._promoter(build, FLANK_BP, intron=False)
         first: list[list[Span]] = []
-        utr, sites = self._utr5(build, build.between(45, 110), uorf=rng.random() < UORF)
+        utr, sites = self._utr5(build, build.between(40, 80), uorf=rng.random() < UORF)
         head = np.concatenate([encode_dna("ATG"), self._opening(int(sizes[0]) - 1, theta, phi), broken])
         tail = build.plain(build.between(15, 35))
         if start_in_first:
@@ -255,8 +256,8 @@ class GeneMaker:
         else:
             first.append([build.add(utr, sites)])
             if two_starts:
-                self._promoter(build, 800, intron=True)
-                utr, sites = self._utr5(build, build.between(45, 110), uorf=rng.random() < UORF)
+                self._promoter(build, 500, intron=True)
+                utr, sites = self._utr5(build, build.between(40, 80), uorf=rng.random() < UORF)
                 first.append([build.add(utr, sites)])
             self._intron(build)
             second = build.add(np.concatenate([tail, head]))
@@ -305,14 +306,14 @@ class GeneMaker:
         for _ in range(2 if kind == "split" else 1):
             self._intron(build)
             cds = np.concatenate([codons(), encode_dna(self.rng.choice(["TAA", "TAG", "TGA"]))])
-            utr, sites = self._utr3(build, build.between(80, 160))
+            utr, sites = self._utr3(build, build.between(60, 110))
             shift = len(cds)
             moved = [Element(s.name, s.start + shift, s.end + shift, s.acts) for s in sites]
             span = build.add(np.concatenate([cds, utr]), moved)
             ends.append((span, span[0] + len(cds)))
         if kind == "tandem":
             span, stop = ends[0]
-            longer = build.add(*self._utr3(build, build.between(80, 180)))
+            longer = build.add(*self._utr3(build, build.between(60, 120)))
             ends.append(((span[0], longer[1]), stop))
         return ends
 

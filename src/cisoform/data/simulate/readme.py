@@ -31,8 +31,8 @@ truth.parquet        per transcript: features, contribution of each rule in each
 What was planted (all additive on log1p TPM)
 --------------------------------------------
 promoter  {promoter}.
-          A site acts on the transcript's strand, with full weight from 300 to 30 bp before the TSS, fading to 0
-          at 500 and 10. One mismatch halves it. {shared} raises in all tissues, the others in some. Isoforms
+          A site acts on the transcript's strand, with full weight from 200 to 30 bp before the TSS, fading to 0
+          at 250 and 10. One mismatch halves it. {shared} raises in all tissues, the others in some. Isoforms
           with another TSS have another promoter.
 uorf      An upstream ORF in the 5'UTR ([AG]NNATGG with a stop inside the 5'UTR) lowers the isoform.
 utr3      Sites in the 3'UTR only: {utr3}. The first lowers everywhere, the second raises in

@@ -19,10 +19,10 @@ from cisoform.data.simulate.config import RULES, SimulateConfig
 from cisoform.genome.ragged import Ragged
 from cisoform.genome.sequence import AMINO_ACIDS, codon_amino_acids, encode_dna
 
-UPSTREAM_BP = 600  # what the promoter rule reads: [TSS - 600, TSS) on the transcript's strand
+UPSTREAM_BP = 256  # what the promoter rule reads: [TSS - 256, TSS) on the transcript's strand
 # Weight of a promoter site by the distance of its first base from the TSS (knots, linear between): sites act
 # close to the TSS only, as most of the activity of human core promoters does.
-DISTANCE_KNOTS_BP = (-500.0, -300.0, -30.0, -10.0)
+DISTANCE_KNOTS_BP = (-250.0, -200.0, -30.0, -10.0)
 DISTANCE_WEIGHTS = (0.0, 1.0, 1.0, 0.0)
 MISMATCH_STRENGTH = (1.0, 0.5)  # of a site with no and with one mismatch; two silence it
 
@@ -37,7 +37,7 @@ SPECIFIC_MOTIFS = (
 )
 # An AU-rich element destabilises everywhere; a C-rich one raises in half of the tissues, lowers in the rest.
 UTR3_MOTIFS = (("ARE", "TTATTTATT"), ("CRICH", "CTCCACCCTC"))
-MAX_SITES = 3  # sites of one motif beyond this add nothing
+MAX_SITES = 4  # sites of one motif beyond this add nothing
 MAX_UORFS = 2
 
 # Codon usage: codons that end in A or C are favoured. Within a synonymous family this is half of the codons,

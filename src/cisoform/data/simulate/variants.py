@@ -172,7 +172,7 @@ def _delete_site(group: str) -> Callable[[np.random.Generator, Gene], Edit | Non
 
 def _gain_promoter(rng: np.random.Generator, gene: Gene) -> Edit | None:
     """A site of the motif that acts in every tissue is inserted in front of the first TSS."""
-    at = FLANK_BP - int(rng.integers(60, 290))
+    at = FLANK_BP - int(rng.integers(60, 190))
     return Edit(at, at, encode_dna(SHARED_MOTIF[1]))
 
 
@@ -183,7 +183,7 @@ def _gain_utr3(rng: np.random.Generator, gene: Gene) -> Edit | None:
         return None
     isoform = coding[int(rng.integers(len(coding)))]
     assert isoform.cds is not None
-    at = isoform.cds[1] + int(rng.integers(5, 70))
+    at = isoform.cds[1] + int(rng.integers(5, 50))
     return Edit(at, at, encode_dna(UTR3_MOTIFS[0][1]))
 
 
@@ -242,7 +242,7 @@ def _codon_change(synonymous: bool) -> Callable[[np.random.Generator, Gene], Edi
 
 def _control(rng: np.random.Generator, gene: Gene) -> Edit | None:
     """A base far upstream, in no site, changes: no rule reads it."""
-    at = int(rng.integers(5, FLANK_BP - 620))
+    at = int(rng.integers(5, FLANK_BP - 340))
     return _substitute(rng, gene, at)
 
 
