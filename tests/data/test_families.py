@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from cisoform.data import families
 from cisoform.data.families import gene_families
 from cisoform.data.splits import read_splits
 from cisoform.genome.fasta import read_fasta_records
@@ -60,8 +61,8 @@ def test_unknown_residues_link_nothing():
 def test_all_transcripts_of_a_gene_are_in_its_family_whatever_they_encode():
     rng = np.random.default_rng(0)
     a, b = proteins(rng, 2, 60)
-    families = gene_families(["g2", "g1", "g2"], ragged([a, b]), np.array([0, 1, -1]), None, np.full(3, -1))
-    assert families == ["F_g2", "F_g1", "F_g2"]
+    found = gene_families(["g2", "g1", "g2"], ragged([a, b]), np.array([0, 1, -1]), None, np.full(3, -1))
+    assert found == ["F_g2", "F_g1", "F_g2"]
 
 
 def test_a_non_coding_copy_of_a_coding_gene_is_of_its_family():
@@ -70,8 +71,31 @@ def test_a_non_coding_copy_of_a_coding_gene_is_of_its_family():
     parent, other = (rng.integers(0, 4, size=600).astype(np.uint8) for _ in range(2))
     pseudogene = np.concatenate([other[:100], parent[200:500]])
     rna = ragged([parent, rng.integers(0, 4, size=600).astype(np.uint8), pseudogene])
-    families = gene_families(["a", "b", "c"], ragged(protein), np.array([0, 1, -1]), rna, rows(3))
-    assert families == ["F_a", "F_b", "F_a"]
+    found = gene_families(["a", "b", "c"], ragged(protein), np.array([0, 1, -1]), rna, rows(3))
+    assert found == ["F_a", "F_b", "F_a"]
+
+
+def test_a_repeat_in_a_long_coding_gene_is_no_family():
+    rng = np.random.default_rng(0)
+    long, lnc = rng.integers(0, 4, size=9000).astype(np.uint8), rng.integers(0, 4, size=3000).astype(np.uint8)
+    lnc[:300] = long[500:800]  # a tenth of the shorter one
+    rna = ragged([long, lnc])
+    protein = ragged(proteins(rng, 1, 60))
+    assert gene_families(["a", "b"], protein, np.array([0, -1]), rna, rows(2)) == ["F_a", "F_b"]
+
+
+def test_looking_at_a_few_letters_at_a_time_changes_nothing(monkeypatch):
+    rng = np.random.default_rng(1)
+    sequences = proteins(rng, 30, 40)
+    for row in range(0, 30, 3):
+        sequences[row][:15] = sequences[(row * 7 + 1) % 30][20:35]
+    genes = [f"g{row % 20}" for row in range(30)]
+    given = (genes, ragged(sequences), rows(30), None, np.full(30, -1))
+    whole = gene_families(*given)
+    monkeypatch.setattr(families, "_LETTERS_AT_ONCE", 50)
+    monkeypatch.setattr(families, "_GENES_AT_ONCE", 3)
+    assert gene_families(*given) == whole
+    assert 1 < len(set(whole)) < 20
 
 
 @pytest.mark.pack
@@ -80,6 +104,6 @@ def test_families_of_the_yeast_pack_are_those_of_its_authors(yeast_pack):
     records = {one.name: one.sequence for one in read_fasta_records(yeast_pack / "proteins.fa.gz")}
     genes = list(records)
     sequences = ragged([encode_protein(records[gene]) for gene in genes])
-    families = gene_families(genes, sequences, rows(len(genes)), None, np.full(len(genes), -1))
+    found = gene_families(genes, sequences, rows(len(genes)), None, np.full(len(genes), -1))
     assert file.family is not None
-    assert families == [file.family[gene] for gene in genes]
+    assert found == [file.family[gene] for gene in genes]
