@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -68,7 +69,7 @@ class IsoformBatch:
 
     def to(self, device: torch.device) -> IsoformBatch:
         """The same batch on another device."""
-        values = {}
+        values: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
             values[field.name] = None if value is None else value.to(device)
