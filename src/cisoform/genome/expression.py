@@ -181,6 +181,7 @@ def _read(
         measured |= ~np.isnan(block.values).all(axis=0)
         positive |= (block.values > 0).any(axis=0)
         parts.append(block.values if columns is None else _means(block.values, member))
+        del block
     _refuse_empty_columns(matrix, used, measured, positive)
     return ExpressionTable(
         ids=list(ids),
