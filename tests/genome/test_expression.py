@@ -250,7 +250,9 @@ def write_gtex_slice(folder: Path, n_rows: int) -> tuple[Path, Path]:
 
 PEAK = """
 import sys
+from cisoform.genome import matrix
 from cisoform.genome.expression import read_expression
+matrix._BLOCK_BYTES = 8 << 20
 made = read_expression(sys.argv[1], samples=sys.argv[2])
 assert len(made.columns) == 30 and made.values[-1].tolist() == [i + 0.5 for i in range(30)], made.values[-1]
 print(len(made), [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")][0])
@@ -262,7 +264,7 @@ print(len(made), [line.split()[1] for line in open("/proc/self/status") if line.
 )
 def test_the_layout_of_gtex_is_streamed_in_bounded_memory(tmp_path: Path):
     peaks = []
-    # 16 MB of text make a block: 400 rows are three blocks, 1600 are ten.
+    # 400 rows are four blocks of 8 MB, so that the first run has reached its plateau; 1600 are sixteen.
     for n_rows in (400, 1600):
         paths = write_gtex_slice(tmp_path, n_rows)
         done = subprocess.run(
@@ -271,6 +273,6 @@ def test_the_layout_of_gtex_is_streamed_in_bounded_memory(tmp_path: Path):
         rows, peak_kb = map(int, done.stdout.split())
         assert rows == n_rows
         peaks.append(peak_kb / 1024)
-    # All values as float32 would add 80 MB between the two, as text 110 MB.
-    assert peaks[1] - peaks[0] < 40, peaks
+    # All values as float32 would add 83 MB between the two, as text 100 MB; allocators wobble by 30 MB.
+    assert peaks[1] - peaks[0] < 60, peaks
     assert peaks[1] < 1000, peaks
