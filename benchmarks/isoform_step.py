@@ -123,9 +123,9 @@ def train(model: IsoFormer, optimiser: torch.optim.Optimizer, steps: list[list[I
 def build() -> IsoFormer:
     torch.manual_seed(0)
     parts = {
-        "dna": ConvConfig(ids=5, transformer_layers=1, bin=64),
-        "rna": ConvConfig(ids=5, channels=16, transformer_layers=1, bin=32),
-        "protein": ConvConfig(ids=23, transformer_layers=1, bin=8),
+        "dna": ConvConfig(ids=5, bins=(8, 8)),
+        "rna": ConvConfig(ids=5, channels=16, bins=(4, 4)),
+        "protein": ConvConfig(ids=23, bins=(2, 2)),
     }
     return IsoFormer(IsoFormerConfig(tissues=TISSUES, **parts))
 

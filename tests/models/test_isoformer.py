@@ -182,9 +182,7 @@ def test_rna_is_read_before_protein_and_protein_by_the_updated_dna():
 
 
 def test_a_convolutional_model_takes_a_step():
-    parts = {
-        name: ConvConfig(ids=IDS[name], channels=CHANNELS[name], dim=16, transformer_layers=1) for name in IDS
-    }
+    parts = {name: ConvConfig(ids=IDS[name], channels=CHANNELS[name], widths=(8, 16)) for name in IDS}
     model = make(**parts).train()
     model(random_batch(SUBSETS)).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

@@ -250,7 +250,9 @@ class MixedSource:
 def isoformer():
     torch.manual_seed(0)
     parts = {
-        name: ConvConfig(ids=IDS[name], channels=CHANNELS[name], dim=8, bin=4, stem_kernel=5, dropout=0.2)
+        name: ConvConfig(
+            ids=IDS[name], channels=CHANNELS[name], widths=(8,), bins=(4,), stem_kernel=5, dropout=0.2
+        )
         for name in IDS
     }
     aggregator = CrossAttentionConfig(heads=2, aggregate="all")

@@ -23,7 +23,7 @@ LANDMARK = {
 ENCODERS = {
     "tiny": lambda name: TinyConfig(ids=IDS[name], channels=CHANNELS[name], dim=12, bin=4),
     "conv": lambda name: ConvConfig(
-        ids=IDS[name], channels=CHANNELS[name], dim=12, bin=4, conv_layers=2, transformer_layers=1, heads=2
+        ids=IDS[name], channels=CHANNELS[name], widths=(8, 12), bins=(3, 2), conv_layers=2, heads=2
     ),
     "landmark": LANDMARK.__getitem__,
 }
