@@ -1,7 +1,7 @@
 """The NCBI genetic codes (`transl_table`) as data.
 
-Source: NCBI gc.prt. Codons run over the bases in the order T, C, A, G, the first base slowest. Numbers 7, 8,
-17-20 and 32 are not used by NCBI or repeat another table.
+Source: NCBI gc.prt. Codons run over the bases in the order T, C, A, G, the first base slowest. NCBI uses no
+numbers 7, 8 and 17-20.
 """
 
 from __future__ import annotations
@@ -134,6 +134,11 @@ GENETIC_CODES: dict[int, tuple[str, str, tuple[str, ...]]] = {
         "Blastocrithidia Nuclear",
         "FFLLSSSSYYEECCWWLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG",
         ("ATG",),
+    ),
+    32: (
+        "Balanophoraceae Plastid",
+        "FFLLSSSSYY*WCC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG",
+        ("TTG", "CTG", "ATT", "ATC", "ATA", "ATG", "GTG"),
     ),
     33: (
         "Cephalodiscidae Mitochondrial",
