@@ -14,6 +14,9 @@ from cisoform.data.simulate.config import RULES, SimulateConfig, tiny
 from cisoform.data.simulate.simulation import simulate
 from cisoform.data.simulate.write import write_simulation
 from cisoform.errors import InputError
+from cisoform.genome.annotation import read_annotation
+from cisoform.genome.fasta import Genome
+from cisoform.genome.transcripts import build_transcripts
 from tests.data.simulate.naive import CODE, effects, features, flip, read_tsv, with_variant
 
 
@@ -207,3 +210,18 @@ def test_the_tiny_preset_has_the_promised_size():
     assert 4 <= len(config.tissues) <= 6
     assert sum(len(codes) for codes in simulation.genome.chromosomes.values()) < 2_000_000
     assert len(simulation.variants) == config.n_variants
+
+
+def test_the_genome_layer_reads_what_the_simulator_meant(simulated):
+    annotation = read_annotation(simulated.folder / "annotation.gtf")
+    transcripts = build_transcripts(annotation, Genome.open(simulated.folder / "genome.fa"))
+    genome = simulated.simulation.genome
+    meant = genome.sequences()
+    order = {name: row for row, name in enumerate(transcripts.table["transcript_id"])}
+    rows = np.array([order[name] for name in genome.transcript_ids])
+    read = transcripts.rna.take(rows)
+    assert (read.offsets == meant.rna.offsets).all() and (read.data == meant.rna.data).all()
+    assert (transcripts.table.select("cds_start", "cds_end").to_numpy()[rows] == meant.cds).all()
+    assert (transcripts.table["flags"] == 0).all()
+    tss = transcripts.table["tss"].to_numpy()[rows]
+    assert tss.tolist() == [simulated.transcripts[name].tss() for name in genome.transcript_ids]
