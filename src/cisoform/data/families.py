@@ -42,6 +42,7 @@ class _GeneKmers:
 
 _PROTEIN = _Kmers(k=5, base=23, unknown=20)
 _RNA = _Kmers(k=16, base=4, unknown=4, one_in=4)
+_HASH_BITS = 26
 _LETTERS_AT_ONCE = 8_000_000
 _GENES_AT_ONCE = 2000
 
@@ -80,7 +81,8 @@ def _rna_links(
 ) -> IntArray:
     """Links of genes without a protein, among each other and to coding genes."""
     queries = _gene_kmers(gene, rna, np.where(coding[gene], -1, rna_row), _RNA)
-    wanted = np.unique(queries.pairs[:, 1])
+    wanted = np.zeros(1 << _HASH_BITS, dtype=bool)
+    wanted[_hash(queries.pairs[:, 1])] = True
     others = _gene_kmers(gene, rna, np.where(coding[gene], rna_row, -1), _RNA, wanted)
     both = _GeneKmers(np.concatenate([queries.pairs, others.pairs]), queries.sizes + others.sizes)
     return _links(both, asked=np.flatnonzero(~coding))
@@ -91,7 +93,7 @@ def _gene_kmers(
     sequences: Ragged,
     row: npt.NDArray[np.integer],
     kind: _Kmers,
-    wanted: IntArray | None = None,
+    wanted: npt.NDArray[np.bool_] | None = None,
 ) -> _GeneKmers:
     """Distinct k-mers of every gene; those with an unknown letter are left out.
 
@@ -100,7 +102,8 @@ def _gene_kmers(
         sequences: Their sequences.
         row: Row of each transcript in `sequences`, -1 = not to be looked at.
         kind: Which k-mers.
-        wanted: K-mers to give; None = all. `sizes` counts all in either case.
+        wanted: Which k-mers to give, by `_hash`; a few others that share a hash come along and do no harm.
+            None = all. `sizes` counts all in either case.
     """
     n_rows = max(len(sequences), 1)
     owners, rows = np.divmod(np.unique((gene * n_rows + row)[row >= 0]), n_rows)
@@ -118,7 +121,7 @@ def _gene_kmers(
         joined = np.sort(owners[part][place] * n_kmers + values)
         joined = joined[np.append(True, joined[1:] != joined[:-1])[: len(joined)]]
         sizes += np.bincount(joined // n_kmers, minlength=len(sizes))
-        found.append(joined if wanted is None else joined[np.isin(joined % n_kmers, wanted)])
+        found.append(joined if wanted is None else joined[wanted[_hash(joined % n_kmers)]])
     return _GeneKmers(np.stack(np.divmod(np.concatenate(found), n_kmers), axis=1), sizes)
 
 
@@ -138,10 +141,14 @@ def _kmers_of(sequences: Ragged, kind: _Kmers) -> tuple[IntArray, IntArray]:
     owner = np.repeat(np.arange(len(sequences)), sequences.lengths)
     keep = (n_unknown[kind.k :] == n_unknown[: -kind.k]) & (owner[: len(values)] == owner[kind.k - 1 :])
     if kind.one_in > 1:
-        # Which k-mers are looked at depends on the k-mer alone (Fibonacci hashing).
-        mixed = values.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        keep &= (mixed >> np.uint64(40)) % np.uint64(kind.one_in) == 0
+        keep &= _hash(values) % kind.one_in == 0  # which are looked at depends on the k-mer alone
     return values[keep], owner[: len(values)][keep]
+
+
+def _hash(kmers: IntArray) -> IntArray:
+    """A number of `_HASH_BITS` bits for each k-mer (Fibonacci hashing)."""
+    mixed = kmers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (mixed >> np.uint64(64 - _HASH_BITS)).astype(np.int64)
 
 
 def _links(kmers: _GeneKmers, asked: IntArray | None = None) -> IntArray:
