@@ -76,13 +76,13 @@ def small() -> IsoformRecipe:
     Reads sequences by their landmarks, because on so little data convolutions over whole sequences overfit; the
     strong dropout of inputs matters most. Every number was chosen on the validation part of the yeast pack.
     """
-    dim, dropout = 64, 0.5
+    dim = 64
     return IsoformRecipe(
         model=IsoFormerConfig(
             tissues=UNSET,
-            dna=LandmarkDnaConfig(dim=dim, dropout=dropout),
-            rna=LandmarkRnaConfig(dim=dim, dropout=dropout),
-            protein=LandmarkProteinConfig(dim=dim, dropout=dropout),
+            dna=LandmarkDnaConfig(dim=dim, dropout=0.6),
+            rna=LandmarkRnaConfig(dim=dim, dropout=0.5),
+            protein=LandmarkProteinConfig(dim=dim, dropout=0.5),
             aggregator=CrossAttentionConfig(aggregate="all", heads=4),
             head_hidden=256,
             head_dropout=0.6,

@@ -10,7 +10,7 @@ from torch import nn
 
 from cisoform.batches import Tokens
 from cisoform.models.encoders.base import Hidden
-from cisoform.models.encoders.landmark.views import BASES, around, centre, kmers
+from cisoform.models.encoders.landmark.views import BASES, around, centre, kmers, strand_merged
 from cisoform.nn.summaries import Composition, SiteWeights
 
 
@@ -22,14 +22,15 @@ class LandmarkDnaConfig:
         dim: Width of each summary.
         dropout: Of the inputs of each summary.
         core: Bases before and after the start that are read one by one.
-        spans: (begin, end, k): k-mer composition of the bases from begin up to end.
+        spans: (begin, end, k): k-mer composition of the bases from begin up to end; a k-mer and its reverse
+            complement count as one, as most factors bind on either strand.
     """
 
     kind: Literal["landmark_dna"] = "landmark_dna"
     dim: int = 64
-    dropout: float = 0.3
+    dropout: float = 0.6
     core: tuple[int, int] = (60, 30)
-    spans: tuple[tuple[int, int, int], ...] = ((-500, 0, 4), (-150, 0, 3), (0, 150, 3))
+    spans: tuple[tuple[int, int, int], ...] = ((-250, -30, 4), (0, 120, 3))
 
 
 class LandmarkDnaEncoder(nn.Module):
@@ -40,9 +41,12 @@ class LandmarkDnaEncoder(nn.Module):
         self.config = config
         self.dim = config.dim
         self.core = SiteWeights(sum(config.core), BASES, config.dim, config.dropout)
+        merged = {k: strand_merged(k) for *_, k in config.spans}
         self.spans = nn.ModuleList(
-            Composition(BASES**k, config.dim, config.dropout) for *_, k in config.spans
+            Composition(merged[k][1], config.dim, config.dropout) for *_, k in config.spans
         )
+        for k, (pairs, _) in merged.items():
+            self.register_buffer(f"pairs_{k}", pairs, persistent=False)
 
     def forward(self, tokens: Tokens) -> Hidden:
         """Summaries of each window."""
@@ -51,7 +55,8 @@ class LandmarkDnaEncoder(nn.Module):
         states = [self.core(core.codes, core.valid)]
         for summary, (begin, end, k) in zip(self.spans, self.config.spans, strict=True):
             view = kmers(around(tokens, start, -begin, end), k)
-            states.append(summary(view.codes, view.valid))
+            pairs = self.get_buffer(f"pairs_{k}")
+            states.append(summary(pairs[view.codes.masked_fill(~view.valid, 0)], view.valid))
         return summaries(states, tokens)
 
 

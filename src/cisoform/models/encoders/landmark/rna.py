@@ -37,7 +37,7 @@ class LandmarkRnaConfig:
 
     kind: Literal["landmark_rna"] = "landmark_rna"
     dim: int = 64
-    dropout: float = 0.3
+    dropout: float = 0.5
     regions: tuple[Region, ...] = ("utr5", "cds", "utr3", "non_coding")
     k: int = 3
     start_context: tuple[int, int] = (10, 10)

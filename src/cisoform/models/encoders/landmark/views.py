@@ -71,6 +71,20 @@ def kmers(view: View, k: int) -> View:
     return View(codes, valid)
 
 
+def strand_merged(k: int) -> tuple[Int[Tensor, " codes"], int]:
+    """For each k-mer code the number of its pair with the reverse complement, and how many pairs there are.
+
+    A palindrome is a pair of its own: 136 pairs of 4-mers, 32 of 3-mers.
+    """
+    codes = torch.arange(BASES**k)
+    digits = [(codes // BASES**place) % BASES for place in range(k)]
+    reverse = sum(
+        ((BASES - 1 - digit) * BASES ** (k - 1 - place) for place, digit in enumerate(digits)), codes * 0
+    )
+    pairs, number = torch.unique(torch.minimum(codes, reverse), return_inverse=True)
+    return number, len(pairs)
+
+
 def rna_landmarks(tokens: Tokens) -> RnaLandmarks:
     """Read the regions from the annotation channel."""
     if tokens.channels is None:
