@@ -1,5 +1,6 @@
 import hashlib
 import json
+import resource
 import shutil
 
 import numpy as np
@@ -211,6 +212,28 @@ def test_the_summary_is_plain_json_and_progress_is_told(toy, tmp_path):
 def test_nothing_is_left_under_the_final_name_after_an_error(toy, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         build(toy, tmp_path / "out", **changes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind(toy, tmp_path):
+    # A limit on the size of files stands in for a full disk; Python ignores the signal and sees the error.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(InputError, match="out: cannot be written: File too large"):
+            build(toy, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_build_leaves_nothing_behind(toy, tmp_path):
+    def interrupt(text, share):
+        if share >= 0.7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(toy, tmp_path / "out", progress=interrupt)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,9 +1,13 @@
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 
+from cisoform.data.build import build_isoform_dataset
+from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.data.loader import Augmentation, IsoformLoader, LoaderConfig, fit_normaliser
 from cisoform.data.sampling import BatchLimits
 from cisoform.data.sequences import samples_from_sequences
@@ -270,6 +274,29 @@ def test_given_sequences_need_no_data_set():
     ] == [*(True, True, True)]
     assert sum(map(sum, present.values())) == 3
     assert batch.targets is None
+
+
+def test_a_config_is_plain_json():
+    config = replace(CONFIG, augmentation=EVERYTHING, dna_tokens="kmers")
+    adapter = TypeAdapter(LoaderConfig)
+    assert adapter.validate_json(adapter.dump_json(config)) == config
+
+
+@pytest.mark.pack
+def test_an_epoch_of_yeast_costs_less_than_three_seconds(yeast_pack, tmp_path):
+    build_isoform_dataset(
+        yeast_pack / "genome.fa.gz",
+        yeast_pack / "isoforms.gtf.gz",
+        yeast_pack / "expression_isoform.tsv.gz",
+        splits=yeast_pack / "splits.tsv.gz",
+        out=tmp_path / "yeast",
+    )
+    yeast = IsoformDataset.open(tmp_path / "yeast")
+    config = LoaderConfig(augmentation=replace(EVERYTHING, hide_span=1))
+    loader = IsoformLoader(yeast, None, config, fit_normaliser(yeast, yeast.rows("train"), config))
+    begin = time.process_time()
+    assert sum(len(batch) for batch in loader.epoch()) == 7116
+    assert time.process_time() - begin < 3
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from cisoform.data.from_annotation import (
     place_chromosomes,
     samples_of,
 )
-from cisoform.data.isoform_dataset import Chromosome, Column, find_column, save_in_pieces, write_dataset
+from cisoform.data.isoform_dataset import Chromosome, Column, save_in_pieces, write_dataset
+from cisoform.data.labels import LabelTables, labels_of, read_tables
 from cisoform.data.leakage import Leak, leakage_table
 from cisoform.data.samples import IsoformSamples
 from cisoform.data.splits import (
@@ -39,7 +40,6 @@ from cisoform.data.splits import (
 )
 from cisoform.errors import InputError
 from cisoform.genome.annotation import read_annotation
-from cisoform.genome.expression import ExpressionTable, read_expression
 from cisoform.genome.fasta import Genome
 from cisoform.genome.files import PathLike, atomic_directory, sha256_file
 from cisoform.genome.names import match_ids
@@ -51,7 +51,6 @@ Progress = Callable[[str, float], None]
 DEFAULT_WINDOW = 12_288
 RNA_CAP, PROTEIN_CAP = 12_000, 1_200
 """The paper's caps; longer sequences are counted in the summary, the data set holds them whole."""
-_GENE_SUFFIX = " (gene)"
 
 
 @dataclass(frozen=True)
@@ -97,16 +96,6 @@ class BuildSummary:
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
         return {**asdict(self), "path": str(self.path)}
-
-
-@dataclass(frozen=True)
-class _Labels:
-    """Labels of the transcripts of a set, in its order."""
-
-    targets: npt.NDArray[np.float32]
-    columns: list[Column]
-    extra: npt.NDArray[np.float32]
-    extra_columns: list[Column]
 
 
 def build_isoform_dataset(
@@ -161,11 +150,11 @@ def build_isoform_dataset(
     }
     with atomic_directory(out, overwrite=overwrite) as folder:
         say("reading the tables", 0.0)
-        tables = _read_tables(expression, samples, gene_expression, tissues)
+        tables = read_tables(expression, samples, gene_expression, tissues)
         say("splicing and translating", 0.2)
         opened = Genome.open(genome)
         transcript_set, id_text = _expressed_transcripts(annotation, opened, tables, code_table)
-        labels, gene_text = _labels(transcript_set.table, tables)
+        labels, gene_text = labels_of(transcript_set.table, tables)
         say("splitting", 0.5)
         everything = samples_of(transcript_set, None, np.full(len(transcript_set), -1, dtype=np.int32))
         split = _split(everything, splits, split_by, seed)
@@ -220,83 +209,14 @@ def _silent(text: str, share: float) -> None:
     """Progress of a caller who wants none."""
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """Expression tables and which of their columns are wanted."""
-
-    path: PathLike
-    gene_path: PathLike | None
-    transcript: ExpressionTable
-    gene: ExpressionTable | None
-    targets: list[str]
-    extra: list[str]
-    gene_targets: list[str]
-
-
-def _read_tables(
-    expression: PathLike,
-    samples: PathLike | None,
-    gene_expression: PathLike | None,
-    tissues: Sequence[str] | None,
-) -> _Tables:
-    transcript = read_expression(expression, samples)
-    gene = None if gene_expression is None else read_expression(gene_expression)
-    gene_columns = [] if gene is None else gene.columns
-    if tissues is None:
-        targets, gene_targets = transcript.columns, gene_columns
-    else:
-        known = [*transcript.columns, *(name for name in gene_columns if name not in transcript.columns)]
-        for name in tissues:
-            find_column(name, known, str(expression))
-        targets = [name for name in dict.fromkeys(tissues) if name in transcript.columns]
-        named = [name for name in dict.fromkeys(tissues) if name in gene_columns]
-        gene_targets = named or gene_columns
-    if not targets:
-        raise InputError(
-            f"{expression}: none of --tissues {', '.join(tissues or ())} is a transcript-level column; "
-            f"name at least one of {', '.join(transcript.columns[:10])}"
-        )
-    extra = [name for name in transcript.columns if name not in targets]
-    return _Tables(expression, gene_expression, transcript, gene, list(targets), extra, list(gene_targets))
-
-
 def _expressed_transcripts(
-    annotation: PathLike, genome: Genome, tables: _Tables, code_table: int
+    annotation: PathLike, genome: Genome, tables: LabelTables, code_table: int
 ) -> tuple[TranscriptSet, str]:
     """Transcripts that have an expression row, and how the ids were matched."""
     parsed = read_annotation(annotation)
     ids = parsed.transcripts["transcript_id"].to_list()
     match = match_ids(ids, tables.transcript.ids, str(annotation), str(tables.path))
     return build_transcripts(parsed.take(match.left), genome, code_table), match.text
-
-
-def _labels(table: pl.DataFrame, tables: _Tables) -> tuple[_Labels, list[str]]:
-    """Labels in the order of the transcripts: own columns, then those of the gene."""
-    match = match_ids(table["transcript_id"].to_list(), tables.transcript.ids)
-    position = {name: number for number, name in enumerate(tables.transcript.columns)}
-    values = tables.transcript.values[match.right]
-    targets = [values[:, [position[name] for name in tables.targets]]]
-    columns = [Column(name) for name in tables.targets]
-    text = []
-    if tables.gene is not None:
-        genes = table["gene_id"].to_list()
-        names = list(dict.fromkeys(genes))
-        gene_match = match_ids(names, tables.gene.ids, "the transcripts' genes", str(tables.gene_path))
-        text.append(gene_match.text)
-        row = dict(zip((names[left] for left in gene_match.left), gene_match.right.tolist(), strict=True))
-        position = {name: number for number, name in enumerate(tables.gene.columns)}
-        wanted = tables.gene.values[:, [position[name] for name in tables.gene_targets]]
-        missing = np.full((1, wanted.shape[1]), np.nan, dtype=np.float32)
-        wanted = np.concatenate([wanted, missing])
-        targets.append(wanted[[row.get(gene, -1) for gene in genes]])
-        taken = set(tables.transcript.columns)
-        columns += [
-            Column(name + _GENE_SUFFIX if name in taken else name, level="gene")
-            for name in tables.gene_targets
-        ]
-    extra = values[:, [tables.transcript.columns.index(name) for name in tables.extra]]
-    labels = _Labels(np.concatenate(targets, axis=1), columns, extra, [Column(name) for name in tables.extra])
-    return labels, text
 
 
 @dataclass(frozen=True)
