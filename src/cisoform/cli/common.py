@@ -114,15 +114,15 @@ def split_list(text: str | None) -> list[str] | None:
     return items
 
 
-def resolve_device(name: str, *, quiet: bool = False) -> torch.device:
+def choose_device(name: str, *, quiet: bool = False) -> torch.device:
     """The device called `name` (auto, cpu, cuda, cuda:N); says on stderr which it is.
 
     Raises:
         InputError: another name, or a device that is not there.
     """
-    from cisoform.training.device import resolve_device as resolve
+    from cisoform.training.device import resolve_device
 
-    device = resolve(name)
+    device = resolve_device(name)
     if not quiet:
         note(f"device: {device_text(device)}")
     return device
