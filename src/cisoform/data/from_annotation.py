@@ -178,4 +178,7 @@ def compact(samples: IsoformSamples, rows: npt.NDArray[np.int64]) -> IsoformSamp
 
 
 def _taken(sequences: Ragged | None, rows: npt.NDArray[np.integer]) -> Ragged | None:
-    return None if sequences is None else sequences.take(rows.astype(np.int64))
+    """Rows of sequences, without the index per letter that `Ragged.take` makes: RNA may be gigabases."""
+    if sequences is None or (len(rows) == len(sequences) and (rows == np.arange(len(rows))).all()):
+        return sequences
+    return Ragged.from_rows([sequences[row] for row in rows.tolist()], sequences.data.dtype)
