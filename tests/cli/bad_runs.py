@@ -247,11 +247,11 @@ def _(t: Trained) -> tuple[list[str], list[str]]:
     return t.predict(), ["genome.fa", "no such file"]
 
 
-@case("predict: an id that is not in the annotation")
+@case("predict: no id of the list is in the annotation")
 def _(t: Trained) -> tuple[list[str], list[str]]:
     wanted = t.project.root / "wanted.txt"
-    wanted.write_text(f"{t.project.transcripts[0].id}\nENST99999999999.1\n")
-    return t.predict("--transcripts", str(wanted)), ["wanted.txt", "ENST99999999999.1"]
+    wanted.write_text("ENST99999999999.1\n")
+    return t.predict("--transcripts", str(wanted)), ["annotation.gtf", "ENST99999999999.1"]
 
 
 @case("predict: the list of ids is empty")
@@ -278,14 +278,20 @@ def _(t: Trained) -> tuple[list[str], list[str]]:
 
 @case("predict: a record without a sequence")
 def _(t: Trained) -> tuple[list[str], list[str]]:
-    path = sequences(t, GOOD, '{"name": "x"}')
-    return t.predict("--sequences", path), ["records.jsonl", "line 2"]
+    path = sequences(t, GOOD, '{"transcript_id": "x"}')
+    return t.predict("--sequences", path), ["records.jsonl", "record 2"]
+
+
+@case("predict: a record with a key that is unknown")
+def _(t: Trained) -> tuple[list[str], list[str]]:
+    path = sequences(t, GOOD, '{"rna": "ATG"}')
+    return t.predict("--sequences", path), ["records.jsonl", "record 2", "'rna'", "rna_sequence"]
 
 
 @case("predict: a record with a letter that is no base")
 def _(t: Trained) -> tuple[list[str], list[str]]:
     path = sequences(t, GOOD, '{"rna_sequence": "ATG7CC"}')
-    return t.predict("--sequences", path), ["records.jsonl", "line 2", "7"]
+    return t.predict("--sequences", path), ["records.jsonl", "record 2", "'7'"]
 
 
 @case("predict: both sequences and a genome")

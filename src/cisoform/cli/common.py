@@ -128,6 +128,9 @@ def choose_device(name: str, *, quiet: bool = False) -> torch.device:
     return device
 
 
+resolve_device = choose_device
+
+
 def device_text(device: torch.device) -> str:
     """`cpu (2 threads)` or `cuda:0 (NAME, 85 GB)`."""
     import torch

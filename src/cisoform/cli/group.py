@@ -149,6 +149,9 @@ def describe_error(error: Exception) -> str | None:
 
 def _describe_usage(error: Any) -> str:
     message = " ".join(str(error.format_message()).split())
+    cause = error.__cause__  # typer lets pydantic read the values; only its error knows what was given
+    if hasattr(cause, "errors"):
+        message += f", got {cause.errors()[0]['input']!r}"
     context = getattr(error, "ctx", None)
     if context is None:
         return message
