@@ -201,3 +201,14 @@ def test_replicates_are_found_by_name():
 def test_isoforms_are_counted_per_gene():
     assert isoform_counts(np.array([1, 0, 1, 1])).tolist() == [3, 1, 3, 3]
     assert isoform_counts(np.empty(0, dtype=np.int64)).tolist() == []
+
+
+def test_without_valid_rows_train_genes_choose_a_strong_penalty_for_noise():
+    data = planted(n=1200)
+    rng = np.random.default_rng(6)
+    noise = FeatureTable(
+        rng.normal(size=(1200, 300)).astype(np.float32), tuple(map(str, range(300))), ("rna",) * 300
+    )
+    data = replace(data, features=noise, valid=np.zeros(1200, dtype=bool))
+    got = r2_of(data, names=["kmer_ridge", "mean_per_tissue"])
+    assert got["kmer_ridge"] > got["mean_per_tissue"] - 0.05
