@@ -94,7 +94,7 @@ class TranscriptSet:
             tss and tes (0-based positions of the first and last transcribed base), start, end (0-based half-open
             span), cds_start, cds_end (RNA coordinates, stop codon included; -1 if non-coding), cds_phase (bases of
             the CDS before its first whole codon), rna_len, utr5_len, cds_len, utr3_len (0 if non-coding), n_exons,
-            flags (sum of `FLAG_` values).
+            flags (sum of `FLAG_` values), exon_starts and exon_ends (genomic, lists from 5' to 3').
         rna: Base codes of each transcript, 5' to 3'.
         junctions: RNA positions at which a new exon begins (0 left out).
         protein: Amino-acid codes of the distinct proteins, without stop.
@@ -283,7 +283,25 @@ def _table(annotation: Annotation, chroms: list[str], spliced: Spliced, coding: 
         pl.Series("utr3_len", np.where(has_cds, rna_len - coding.cds_end, 0)),
         pl.Series("n_exons", annotation.n_exons),
         pl.Series("flags", coding.flags),
+        *_exon_lists(annotation),
     )
+
+
+def _exon_lists(annotation: Annotation) -> list[pl.Series]:
+    """Genomic bounds of each transcript's exons as list columns, 5' to 3'."""
+    transcript = np.repeat(np.arange(len(annotation)), annotation.n_exons)
+    lists = (
+        pl.DataFrame(
+            {
+                "transcript": transcript,
+                "exon_starts": annotation.exon_starts,
+                "exon_ends": annotation.exon_ends,
+            }
+        )
+        .group_by("transcript", maintain_order=True)
+        .agg("exon_starts", "exon_ends")
+    )
+    return [lists["exon_starts"], lists["exon_ends"]]
 
 
 def _junctions(annotation: Annotation, exon_rna_start: npt.NDArray[np.int64]) -> Ragged:

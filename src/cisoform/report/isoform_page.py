@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from cisoform.report import isoform_plots as plots
 from cisoform.report.page import Page
 from cisoform.report.style import new_figure
@@ -98,7 +96,7 @@ def _scores(page: Page, results: IsoformResults, prefix: str) -> None:
     )
     baselines: Mapping[str, Mapping[str, Mapping[str, Any]]] = evaluation.get("baselines", {})
     tissues = evaluation["tissues"]
-    shown = _strongest(baselines, list(tissues))
+    shown = _strongest(evaluation)
     figure, (axes,) = new_figure(8.6, 1.4 + 0.36 * len(tissues))
     plots.tissue_scores(axes, tissues, shown)
     page.figure(
@@ -111,7 +109,7 @@ def _scores(page: Page, results: IsoformResults, prefix: str) -> None:
         _score_row("this model", {**tissues, **evaluation.get("contrasts", {})}, names, evaluation["mean"])
     ]
     for name, scores in baselines.items():
-        rows.append(_score_row(name, scores, names, None))
+        rows.append(_score_row(name, scores, names, evaluation["baseline_details"][name]["mean"]))
     shown_names = names if len(names) <= 8 else []
     columns = ["predictor", "mean R²", "mean Spearman", *[f"{name} R²" for name in shown_names]]
     page.table(
@@ -121,9 +119,9 @@ def _scores(page: Page, results: IsoformResults, prefix: str) -> None:
         emphasise=(0,),
     )
     ours = evaluation["mean"].get("r2")
-    best = _best_baseline(baselines, list(tissues))
-    if best and ours is not None:
-        name, value = best
+    rivals = {name: value for name, value in _honest(evaluation).items() if not name.startswith("run ")}
+    if rivals and ours is not None:
+        name, value = max(rivals.items(), key=lambda item: item[1])
         if value >= ours:
             page.warning(
                 f"The model loses to `{name}` ({ours:.3f} against {value:.3f} mean R²). Use the baseline, or train longer: "
@@ -152,34 +150,27 @@ def _scores(page: Page, results: IsoformResults, prefix: str) -> None:
     )
 
 
-def _strongest(baselines: Mapping[str, Any], tissues: Sequence[str]) -> dict[str, Any]:
+def _strongest(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """The baselines to draw: those with the highest mean R², and every ceiling."""
+    baselines = evaluation["baselines"]
+    ranked = sorted(_honest(evaluation).items(), key=lambda item: -item[1])
     limits = {name: scores for name, scores in baselines.items() if name.startswith("ceiling")}
-    ranked = sorted(
-        (n for n in baselines if n not in limits), key=lambda n: -_mean(baselines[n], tissues, "r2", low=-9.0)
-    )
-    return {name: baselines[name] for name in ranked[:MAX_BASELINES_DRAWN]} | limits
+    return {name: baselines[name] for name, _ in ranked[:MAX_BASELINES_DRAWN]} | limits
 
 
-def _best_baseline(baselines: Mapping[str, Any], tissues: Sequence[str]) -> tuple[str, float] | None:
-    honest = {
-        n: _mean(s, tissues, "r2", low=-9.0) for n, s in baselines.items() if not n.startswith("ceiling")
+def _honest(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """Mean R² of each baseline that is a predictor, not a limit."""
+    means = {name: details["mean"].get("r2") for name, details in evaluation["baseline_details"].items()}
+    return {
+        n: float(value) for n, value in means.items() if value is not None and not n.startswith("ceiling")
     }
-    return max(honest.items(), key=lambda item: item[1]) if honest else None
-
-
-def _mean(scores: Mapping[str, Any], tissues: Sequence[str], metric: str, low: float = float("nan")) -> float:
-    values = [scores[t][metric] for t in tissues if t in scores and scores[t].get(metric) is not None]
-    return float(np.mean(values)) if values else low
 
 
 def _score_row(
-    name: str, scores: Mapping[str, Any], names: Sequence[str], mean: Mapping[str, Any] | None
+    name: str, scores: Mapping[str, Any], names: Sequence[str], mean: Mapping[str, Any]
 ) -> list[object]:
-    tissues = [n for n in names if ":" not in n]
-    r2 = mean["r2"] if mean else _mean(scores, tissues, "r2")
-    spearman = mean["spearman"] if mean else _mean(scores, tissues, "spearman")
     each = [scores.get(n, {}).get("r2") for n in names]
-    return [name, _number(r2), _number(spearman), *[_number(v) for v in each]]
+    return [name, _number(mean.get("r2")), _number(mean.get("spearman")), *[_number(value) for value in each]]
 
 
 def _number(value: Any) -> float:

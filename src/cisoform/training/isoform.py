@@ -57,7 +57,7 @@ class IsoformTask:
         monitor: "r2" or "spearman" (larger is better) or "loss" (smaller is better).
     """
 
-    metrics = ("r2", "spearman", "loss")
+    metrics: tuple[str, ...] = ("r2", "spearman", "loss")
 
     def __init__(
         self,

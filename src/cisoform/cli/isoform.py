@@ -1,0 +1,340 @@
+"""`cisoform isoform`: build a data set, train, evaluate and predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cisoform.cli.common import (
+    AnnotationOption,
+    DataOption,
+    DeviceOption,
+    GenomeOption,
+    JsonOption,
+    OutOption,
+    SeedOption,
+    bytes_text,
+    duration_text,
+    note,
+    print_json,
+    print_table,
+    progress,
+    resolve_device,
+    split_list,
+)
+from cisoform.errors import InputError
+
+if TYPE_CHECKING:
+    from cisoform.data.build import BuildSummary
+    from cisoform.jobs.isoform_evaluate import Evaluated
+
+app = typer.Typer(help="Expression of each transcript in every tissue (IsoFormer).", no_args_is_help=True)
+
+RunArgument = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="Run folder of `isoform train`; several = an ensemble.")
+]
+AverageOption = Annotated[
+    int, typer.Option("--average", min=1, max=64, help="Average over N windows with shifted start.")
+]
+
+
+@app.command(
+    epilog="Example: cisoform isoform build --genome genome.fa --annotation genes.gtf "
+    "--expression tpm.tsv --out dataset"
+)
+def build(
+    genome: GenomeOption,
+    annotation: AnnotationOption,
+    expression: Annotated[
+        Path,
+        typer.Option(
+            "--expression",
+            metavar="TSV",
+            help="Transcript x tissue (or sample) table, linear TPM: TSV, CSV, parquet, GCT.",
+        ),
+    ],
+    out: OutOption,
+    samples: Annotated[
+        Path | None,
+        typer.Option("--samples", metavar="TSV", help="Which tissue each sample column belongs to."),
+    ] = None,
+    gene_expression: Annotated[
+        Path | None,
+        typer.Option(
+            "--gene-expression", metavar="TSV", help="Gene x tissue table, learnt beside the transcripts'."
+        ),
+    ] = None,
+    tissues: Annotated[
+        str | None, typer.Option("--tissues", metavar="A,B,...", help="Columns to learn (default: all).")
+    ] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option("--splits", metavar="TSV", help="gene_id (or transcript_id), split[, family_id]."),
+    ] = None,
+    split_by: Annotated[
+        str, typer.Option("--split-by", metavar="gene|chromosome|family", help="What is held out as a whole.")
+    ] = "gene",
+    window: Annotated[
+        int, typer.Option("--window", metavar="BP", help="DNA window round each start.")
+    ] = 12_288,
+    genetic_code: Annotated[
+        int, typer.Option("--genetic-code", help="NCBI table of the nuclear genome.")
+    ] = 1,
+    seed: SeedOption = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set at OUT.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a data set from a genome, an annotation and an expression table."""
+    if split_by not in ("gene", "chromosome", "family"):
+        raise InputError(f"--split-by {split_by!r} is none of gene, chromosome, family")
+    from cisoform.data.build import build_isoform_dataset
+
+    with progress("building") as update:
+        summary = build_isoform_dataset(
+            genome,
+            annotation,
+            expression,
+            samples=samples,
+            gene_expression=gene_expression,
+            tissues=split_list(tissues),
+            splits=splits,
+            split_by=split_by,  # type: ignore[arg-type]
+            window=window,
+            code_table=genetic_code,
+            seed=seed,
+            out=out,
+            overwrite=overwrite,
+            progress=lambda text, share: update(share, 1.0, text),
+        )
+    if as_json:
+        print_json(summary.to_json())
+    else:
+        _print_summary(summary)
+
+
+def _print_summary(summary: BuildSummary) -> None:
+    for line in (*summary.matching, *summary.warnings):
+        note(line)
+    levels = {level: sum(c.level == level for c in summary.columns) for level in ("transcript", "gene")}
+    typer.echo(
+        f"{summary.path}: {summary.n_transcripts:,} transcripts ({summary.n_coding:,} coding) of "
+        f"{summary.n_genes:,} genes, {summary.n_starts:,} starts; {levels['transcript']} tissues"
+        + (f" and {levels['gene']} gene-level columns" if levels["gene"] else "")
+    )
+    for part, counts in summary.splits.items():
+        typer.echo(f"  {part:6s} {counts['transcripts']:>9,} transcripts of {counts['genes']:,} genes")
+    print_table(
+        ("shared by parts", "known", "held out", "shared", "share of held-out transcripts"),
+        [(leak.kind, leak.known, leak.held_out, leak.n_shared, leak.share) for leak in summary.leakage],
+    )
+    if summary.long_rna or summary.long_protein:
+        note(
+            f"{summary.long_rna:,} RNAs are over 12,000 nt (recipes keep their 3' end) and {summary.long_protein:,} "
+            "proteins over 1,200 residues (their N-terminal part is kept)"
+        )
+
+
+@app.command(epilog="Example: cisoform isoform train dataset --recipe small --out run")
+def train(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of `isoform build`.")],
+    out: OutOption,
+    recipe: Annotated[str, typer.Option("--recipe", help="tiny, small, base or paper.")] = "small",
+    seed: SeedOption = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run at OUT.")] = False,
+    device: DeviceOption = "auto",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model; stop it with Ctrl-C and continue with --resume, to the same result."""
+    from cisoform.cli.training import TrainingBar
+    from cisoform.data.isoform_dataset import IsoformDataset
+    from cisoform.jobs.isoform_train import choose_recipe, prepare
+    from cisoform.jobs.isoform_train import train as run_training
+
+    chosen = choose_recipe(recipe, settings or [], seed)
+    opened = IsoformDataset.open(dataset)
+    resolve_device(device)
+    run = prepare(opened, chosen, recipe)
+    note(
+        f"recipe {recipe}: {run.n_parameters:,} parameters, {len(run.source.rows):,} transcripts to learn from, "
+        f"{len(run.valid_source.rows):,} to choose by, {len(run.columns)} columns"
+    )
+    for name, count in run.cropped.items():
+        if count:
+            note(f"{count:,} {name} sequences are over the cap of the recipe and are cropped")
+    with TrainingBar() as bar:
+        result = run_training(run, out, resume=resume, device=device, progress=bar)
+    best = {name: float(value) for name, value in result.best.items()}
+    if as_json:
+        print_json({**vars(result), "best": best})
+        return
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in best.items())
+    typer.echo(
+        f"{out}: {result.step:,} steps in {duration_text(result.seconds)} ({result.reason}); "
+        f"kept step {result.best_step}: valid {scores}"
+    )
+
+
+@app.command(epilog="Example: cisoform isoform evaluate run --data dataset --split test --out scores")
+def evaluate(
+    runs: RunArgument,
+    data: DataOption,
+    split: Annotated[str, typer.Option("--split", help="train, valid, test or all.")] = "test",
+    contrast: Annotated[
+        list[str] | None,
+        typer.Option("--contrast", metavar="A:B", help="Also score the log2 fold change of A over B."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write evaluation.json, predictions.tsv, report.html."),
+    ] = None,
+    average: AverageOption = 1,
+    baselines: Annotated[bool, typer.Option(help="Fit and score the simple baselines too.")] = True,
+    draws: Annotated[int, typer.Option("--draws", min=0, help="Bootstrap draws of the intervals.")] = 1000,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Score a run (or the ensemble of several) beside simple baselines, with intervals."""
+    from cisoform.benchmark.baselines import BaselineConfig
+    from cisoform.benchmark.evaluation import EvaluationConfig
+    from cisoform.data.isoform_dataset import IsoformDataset
+    from cisoform.jobs.isoform_evaluate import evaluate as run_evaluation
+    from cisoform.jobs.isoform_model import IsoformModel
+
+    dataset = IsoformDataset.open(data)
+    resolve_device(device)
+    models = [IsoformModel.load(run, device) for run in runs]
+    config = EvaluationConfig(
+        contrasts=tuple(contrast or ()),
+        baselines=BaselineConfig() if baselines else None,
+        n_draws=draws,
+        seed=seed,
+    )
+    with progress("predicting") as update:
+        found = run_evaluation(models, dataset, split, config, average, update)
+    if out is not None:
+        from cisoform.jobs.isoform_report import write_evaluation_report
+
+        found.write(out)
+        write_evaluation_report(found, out / "report.html", runs)
+        note(f"{out / 'report.html'}: open it in a browser")
+    if as_json:
+        print_json(found.result)
+    else:
+        _print_evaluation(found)
+
+
+def _print_evaluation(found: Evaluated) -> None:
+    result = found.result
+    for text in result["warnings"]:
+        note(f"warning: {text}")
+    keys = [*result["tissues"], *result["contrasts"]]
+    shown = keys if len(keys) <= 6 else []
+    header = [
+        "predictor",
+        "mean R2",
+        "mean Spearman",
+        *(f"{key} {m}" for key in shown for m in ("R2", "rho")),
+    ]
+    ours: dict[str, Any] = {**result["tissues"], **result["contrasts"]}
+    rows = [["this model" if len(result["runs"]) == 1 else "ensemble", *_cells(result["mean"], ours, shown)]]
+    if "runs_mean" in result:
+        rows.append(["mean of the runs", *_cells(result["runs_mean"]["mean"], result["runs_mean"], shown)])
+    for name, scores in result["baselines"].items():
+        rows.append([name, *_cells(result["baseline_details"][name]["mean"], scores, shown)])
+    typer.echo(
+        f"split {result['split']}: {result['n_transcripts']:,} transcripts of {result['n_genes']:,} genes"
+    )
+    print_table(header, rows)
+
+
+def _cells(mean: dict[str, Any], scores: dict[str, Any], keys: list[str]) -> list[Any]:
+    values = [mean.get("r2"), mean.get("spearman")]
+    for key in keys:
+        values += [scores.get(key, {}).get("r2"), scores.get(key, {}).get("spearman")]
+    return [float("nan") if value is None else float(value) for value in values]
+
+
+@app.command(
+    epilog="Example: cisoform isoform predict run --genome genome.fa --annotation genes.gtf --out predictions.tsv"
+)
+def predict(
+    runs: RunArgument,
+    out: OutOption,
+    genome: Annotated[
+        Path | None, typer.Option("--genome", metavar="FASTA", help="Genome: FASTA, plain, bgzip or gzip.")
+    ] = None,
+    annotation: Annotated[
+        Path | None,
+        typer.Option("--annotation", metavar="GTF", help="Transcripts: GTF or GFF3, gzip or not."),
+    ] = None,
+    transcripts: Annotated[
+        Path | None,
+        typer.Option("--transcripts", metavar="FILE", help="Ids to predict, one a line (default: all)."),
+    ] = None,
+    sequences: Annotated[
+        Path | None,
+        typer.Option(
+            "--sequences",
+            metavar="JSONL",
+            help="Instead of a genome: one record a line with dna_sequence, rna_sequence, protein_sequence.",
+        ),
+    ] = None,
+    average: AverageOption = 1,
+    genetic_code: Annotated[
+        int, typer.Option("--genetic-code", help="NCBI table of the nuclear genome.")
+    ] = 1,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Predict log1p expression of every transcript of an annotation, or of given sequences."""
+    from cisoform.data.sequences import read_sequence_records
+    from cisoform.jobs.isoform_model import IsoformModel
+    from cisoform.jobs.isoform_predict import (
+        SEQUENCE_SUFFIXES,
+        SUFFIXES,
+        check_output,
+        predict_annotation,
+        predict_sequences,
+    )
+
+    by_genome = genome is not None and annotation is not None
+    if by_genome == (sequences is not None) or (sequences is not None and (genome or annotation)):
+        raise InputError("give either --genome with --annotation, or --sequences")
+    if transcripts is not None and sequences is not None:
+        raise InputError("--transcripts chooses from an annotation; with --sequences leave it out")
+    check_output(out, SUFFIXES if sequences is None else SEQUENCE_SUFFIXES)
+    records = [] if sequences is None else read_sequence_records(sequences)
+    resolve_device(device)
+    models = [IsoformModel.load(run, device) for run in runs]
+    with progress("predicting") as update:
+        if sequences is not None:
+            found = predict_sequences(models, records, str(sequences), average, update)
+        else:
+            assert genome is not None and annotation is not None
+            found = predict_annotation(models, genome, annotation, transcripts, average, genetic_code, update)
+    for text in found.warnings:
+        note(text)
+    if sequences is not None and out.suffix == ".jsonl":
+        found.write_jsonl(out, records)
+    else:
+        found.write(out)
+    size = bytes_text(out.stat().st_size)
+    if as_json:
+        print_json(
+            {
+                "out": out,
+                "n_transcripts": found.samples.n,
+                "tissues": found.tissues,
+                "metadata": found.metadata,
+            }
+        )
+    else:
+        typer.echo(
+            f"{out}: {found.samples.n:,} transcripts x {len(found.tissues)} tissues, log1p scale ({size})"
+        )

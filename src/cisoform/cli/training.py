@@ -1,0 +1,79 @@
+"""A training run on the terminal: the estimate before it starts, a bar while it runs, a line per validation."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from cisoform.cli.common import duration_text, note
+
+if TYPE_CHECKING:
+    from cisoform.training.protocols import FitResult, Plan, StepReport, ValidationReport
+
+ESTIMATE_AFTER_STEPS = 10
+
+
+class TrainingBar:
+    """A `training.protocols.Progress` on stderr: a bar on a terminal, and a line per validation everywhere."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._first = 0
+        self._told = False
+
+    def __enter__(self) -> TrainingBar:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("training"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[text]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def start(self, plan: Plan) -> None:
+        """Say what is about to happen."""
+        self._first = plan.first_step
+        begun = f"continuing at step {plan.first_step:,} of" if plan.first_step else "training"
+        note(f"{begun} {plan.total_steps:,} steps on {plan.device}")
+        if self._bar is not None:
+            self._task = self._bar.add_task("", total=plan.total_steps, completed=plan.first_step, text="")
+
+    def step(self, report: StepReport) -> None:
+        """Move the bar; after some steps, estimate the whole."""
+        if not self._told and report.step - self._first >= ESTIMATE_AFTER_STEPS:
+            self._told = True
+            note(
+                f"estimate: about {duration_text(report.eta_s)} to go at {report.samples_per_s:.0f} samples/s"
+            )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=report.step, text=f"loss {report.loss:.3f}")
+
+    def validating(self, done: int, total: int) -> None:
+        """Show that the pause is a validation."""
+        if self._bar is not None:
+            self._bar.update(self._task, text=f"validating {done}/{total}")
+
+    def validated(self, report: ValidationReport) -> None:
+        """A line per validation; the kept one is marked."""
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in report.metrics.items())
+        note(f"step {report.step:,}: valid {scores}{' (kept)' if report.best else ''}")
+
+    def finish(self, result: FitResult) -> None:
+        """Nothing: the command prints the result."""

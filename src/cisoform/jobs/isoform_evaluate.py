@@ -1,0 +1,155 @@
+"""Score trained runs on a split of a data set, beside baselines, and gather what a report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from cisoform import __version__
+from cisoform.benchmark.evaluation import EvaluationConfig, evaluate_isoforms
+from cisoform.data.isoform_dataset import IsoformDataset
+from cisoform.errors import InputError
+from cisoform.genome.files import atomic_write, write_json
+from cisoform.jobs.isoform_model import FloatArray, IsoformModel, predict
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores of one run, or of several and of their ensemble.
+
+    Attributes:
+        result: As `benchmark.evaluation.evaluate_isoforms`, of the ensemble if there are several runs; with
+            `runs`, the scores of each, and `runs_mean`, their mean, in that case.
+        dataset: What was scored.
+        rows: Scored rows of the data set.
+        tissues: Columns of `observed` and `predicted`.
+        observed: log1p expression, NaN = missing.
+        predicted: log1p expression, the mean over the runs.
+    """
+
+    result: dict[str, Any]
+    dataset: IsoformDataset
+    rows: npt.NDArray[np.int64]
+    tissues: list[str]
+    observed: FloatArray
+    predicted: FloatArray
+
+    def table(self) -> pl.DataFrame:
+        """Transcript, gene, and per tissue the observed and predicted log1p expression."""
+        samples = self.dataset.samples
+        columns: dict[str, Any] = {
+            "transcript_id": [samples.transcript_ids[row] for row in self.rows.tolist()],
+            "gene_id": [samples.gene_ids[row] for row in self.rows.tolist()],
+        }
+        for index, name in enumerate(self.tissues):
+            columns[f"{name} observed"] = self.observed[:, index]
+            columns[f"{name} predicted"] = self.predicted[:, index]
+        return pl.DataFrame(columns)
+
+    def write(self, folder: str | Path) -> None:
+        """Write `evaluation.json` and `predictions.tsv` into a folder (made if missing)."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "evaluation.json", self.result)
+        with atomic_write(folder / "predictions.tsv", "wb") as handle:
+            handle.write(b"# scale: log1p\n")
+            self.table().write_csv(handle, separator="\t", float_precision=6)
+
+
+def evaluate(
+    models: Sequence[IsoformModel],
+    dataset: IsoformDataset,
+    split: str = "test",
+    config: EvaluationConfig | None = None,
+    average: int = 1,
+    update: Any = None,
+) -> Evaluated:
+    """Score models on the rows of one split.
+
+    Args:
+        models: One run, or several whose mean is scored as an ensemble beside each of them.
+        dataset: With the columns the models predict.
+        split: "train", "valid", "test" or "all".
+        config: Contrasts, baselines, bootstrap.
+        average: Windows to average over.
+        update: Called as `update(done, total)`.
+
+    Raises:
+        InputError: If the split is empty or a column of the models is not in the data set.
+    """
+    config = config or EvaluationConfig()
+    rows = dataset.rows(split)
+    if not len(rows):
+        raise InputError(f"{dataset.path}: no transcript is in split {split!r}; choose another split")
+    first = models[0]
+    names = [column.name for column in first.columns]
+    _check_columns(dataset, names)
+    values = predict(models, dataset.samples, rows, average, update)
+    if len(models) > 1:
+        each = {f"run {number + 1}": values[number] for number in range(len(models))}
+    else:
+        each = {}
+    mean = values.mean(axis=0)
+    result = evaluate_isoforms(dataset, rows, mean, names, split, config, each)
+    result["runs"] = [_about(model) for model in models]
+    result["dataset_hash"] = dataset.hash
+    result["cisoform"] = __version__
+    result["warnings"] = _warnings(models, dataset, split)
+    if each:
+        result["runs_mean"] = _mean_of_runs(result, list(each))
+    chosen = [index for index, column in enumerate(first.columns) if column.level == "transcript"]
+    chosen = chosen or list(range(len(names)))
+    index = [dataset.column_index(names[i]) for i in chosen]
+    observed = np.log1p(dataset.expression[rows][:, index]).astype(np.float32)
+    return Evaluated(result, dataset, rows, [names[i] for i in chosen], observed, mean[:, chosen])
+
+
+def _check_columns(dataset: IsoformDataset, names: Sequence[str]) -> None:
+    known = [column.name for column in dataset.columns]
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise InputError(
+            f"{dataset.path}: lacks the column {missing[0]!r} that the run predicts (it has {', '.join(known[:6])}); "
+            "build it from the tables the run was trained on"
+        )
+
+
+def _about(model: IsoformModel) -> dict[str, Any]:
+    return {key: model.about.get(key) for key in ("recipe", "seed", "dataset_hash")}
+
+
+def _warnings(models: Sequence[IsoformModel], dataset: IsoformDataset, split: str) -> list[str]:
+    found = []
+    if any(model.about.get("dataset_hash") != dataset.hash for model in models):
+        found.append(
+            "a run was trained on another data set than the one it is scored on: make sure that none of the "
+            "scored genes was among its training genes"
+        )
+    if split in ("train", "all"):
+        found.append(f"split {split!r} holds training transcripts: these scores say nothing about new ones")
+    return found
+
+
+def _mean_of_runs(result: dict[str, Any], runs: Sequence[str]) -> dict[str, Any]:
+    """Mean and standard deviation over the runs of R2 and Spearman, per tissue and contrast, and of their mean."""
+    keys = list(result["baselines"][runs[0]])
+    scores: dict[str, Any] = {}
+    for key in keys:
+        scores[key] = _spread([result["baselines"][run][key] for run in runs])
+    scores["mean"] = _spread([result["baseline_details"][run]["mean"] for run in runs])
+    return scores
+
+
+def _spread(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for metric in ("r2", "spearman"):
+        values = [row[metric] for row in rows if row.get(metric) is not None]
+        found[metric] = float(np.mean(values)) if values else None
+        found[f"{metric}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return found

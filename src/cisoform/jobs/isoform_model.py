@@ -1,0 +1,188 @@
+"""A trained IsoFormer with what belongs to it: the columns it predicts, its normaliser and how it reads samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cisoform.configs import config_from_json, config_to_json
+from cisoform.data.isoform_dataset import Column, find_column
+from cisoform.data.loader import IsoformLoader, LoaderConfig
+from cisoform.data.samples import IsoformSamples
+from cisoform.data.targets import TargetNormaliser
+from cisoform.errors import InputError
+from cisoform.models.isoformer import IsoFormer, IsoFormerConfig
+from cisoform.training.device import resolve_device
+from cisoform.training.protocols import Export
+from cisoform.weights.store import load_model, save_model
+
+LOADER_FILE, NORMALISER_FILE, ABOUT_FILE = "loader.json", "normaliser.json", "about.json"
+KIND = "isoformer"
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class IsoformModel:
+    """One trained model.
+
+    Attributes:
+        model: The network, in evaluation mode.
+        loader: How samples were shown in training.
+        normaliser: From standardised to log1p expression; names the columns.
+        columns: What the columns are (level and unit).
+        about: Recipe, seed, data set hash and other provenance.
+    """
+
+    model: IsoFormer
+    loader: LoaderConfig
+    normaliser: TargetNormaliser
+    columns: list[Column]
+    about: dict[str, Any]
+
+    @property
+    def tissues(self) -> list[str]:
+        """Names of the transcript-level columns, as they stand in the expression table."""
+        return [column.name for column in self.columns if column.level == "transcript"]
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> IsoformModel:
+        """Read a run or a saved model.
+
+        Raises:
+            InputError: If there is no model, it is damaged, or it is one of another kind.
+        """
+        stored = load_model(path)
+        about = stored.files.get(ABOUT_FILE, {})
+        if about.get("kind") != KIND or LOADER_FILE not in stored.files:
+            raise InputError(
+                f"{stored.folder}: is not an IsoFormer but {about.get('kind')!r}; give another model"
+            )
+        text, where = json.dumps(stored.config), str(stored.folder / "config.json")
+        model = IsoFormer(config_from_json(IsoFormerConfig, text, where))
+        expected = model.state_dict()
+        wrong = sorted({*expected} ^ {*stored.state}) or [
+            name for name, value in expected.items() if value.shape != stored.state[name].shape
+        ]
+        if wrong:
+            raise InputError(
+                f"{stored.folder}: {wrong[0]} does not fit config.json; the folder mixes two models"
+            )
+        model.load_state_dict(stored.state)
+        loader = config_from_json(
+            LoaderConfig, json.dumps(stored.files[LOADER_FILE]), str(stored.folder / LOADER_FILE)
+        )
+        normaliser = TargetNormaliser.from_json(
+            stored.files.get(NORMALISER_FILE), str(stored.folder / NORMALISER_FILE)
+        )
+        columns = [Column(**column) for column in about["columns"]]
+        return cls(model.eval().to(resolve_device(device)), loader, normaliser, columns, about)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as a folder of safetensors and JSON."""
+        export = export_of(self.model.config, self.loader, self.normaliser, self.columns, self.about)
+        save_model(path, self.model.state_dict(), export.config, export.files)
+
+    def index(self, tissue: str) -> int:
+        """Position of a tissue among the model's columns.
+
+        Raises:
+            InputError: If it has none of that name; the near ones are named.
+        """
+        return find_column(tissue, [column.name for column in self.columns], "the model")
+
+
+def parsed(text: str) -> Any:
+    """JSON text as plain values."""
+    return json.loads(text)
+
+
+def export_of(
+    config: IsoFormerConfig,
+    loader: LoaderConfig,
+    normaliser: TargetNormaliser,
+    columns: Sequence[Column],
+    about: dict[str, Any],
+) -> Export:
+    """The JSON files that make the weights a usable model."""
+    described = [{"name": c.name, "level": c.level, "unit": c.unit} for c in columns]
+    return Export(
+        config=parsed(config_to_json(config)),
+        files={
+            LOADER_FILE: parsed(config_to_json(loader)),
+            NORMALISER_FILE: normaliser.to_json(),
+            ABOUT_FILE: {**about, "kind": KIND, "columns": described},
+        },
+    )
+
+
+def predict(
+    models: Sequence[IsoformModel],
+    samples: IsoformSamples,
+    rows: npt.NDArray[np.integer] | None = None,
+    average: int = 1,
+    update: Any = None,
+) -> FloatArray:
+    """Predicted log1p expression, `(models, transcripts, columns)`; every model must have the same columns.
+
+    Args:
+        models: One model, or the members of an ensemble.
+        samples: Transcripts to predict; their order is kept.
+        rows: Which of them; None = all.
+        average: 1 = the window as it is; N = the mean over N windows whose start moves by up to the jitter of
+            training (at least 8 bases), of which the first is the unmoved one.
+        update: Called as `update(done, total)`.
+
+    Raises:
+        InputError: If the models differ in columns, or a transcript has no modality that a model reads.
+    """
+    if len({model.normaliser.columns for model in models}) != 1:
+        raise InputError(
+            "the models predict different tissues; give runs that were trained on the same columns"
+        )
+    picked = np.arange(samples.n) if rows is None else np.asarray(rows)
+    _check_readable(models, samples, picked)
+    passes = [(model, turn) for model in models for turn in range(average)]
+    total = len(passes) * len(picked)
+    done = 0
+    out = np.zeros((len(models), len(picked), len(models[0].columns)), dtype=np.float64)
+    place = np.empty(samples.n, dtype=np.int64)
+    place[picked] = np.arange(len(picked))
+    for number, (model, turn) in enumerate(passes):
+        jitter = max(8, model.loader.augmentation.tss_jitter) if turn else 0
+        config = model.loader.for_evaluation(jitter)
+        device = next(model.model.parameters()).device
+        with torch.inference_mode():
+            for batch in IsoformLoader(samples, picked, config, seed=turn, shuffle=False).epoch():
+                values = model.model(batch.to(device)).float().cpu().numpy()[:, : len(model.columns)]
+                out[number // average, place[batch.index.numpy()]] += model.normaliser.to_log1p(values)
+                done += len(batch)
+                if update is not None:
+                    update(done, total)
+    return (out / average).astype(np.float32)
+
+
+def _check_readable(
+    models: Sequence[IsoformModel], samples: IsoformSamples, rows: npt.NDArray[np.integer]
+) -> None:
+    for model in models:
+        read = [n for n in model.loader.modalities if getattr(model.model.config, n) is not None]
+        readable = np.any([samples.has(name)[rows] for name in read], axis=0)
+        if not readable.all():
+            first = samples.transcript_ids[int(rows[np.argmin(readable)])]
+            raise InputError(
+                f"transcript {first!r} and {int((~readable).sum()) - 1} more have none of {', '.join(read)}, "
+                "which is all that the model reads; leave them out or give the missing sequence"
+            )
+
+
+def on_device(model: IsoformModel, device: str) -> IsoformModel:
+    """The same model on another device."""
+    return replace(model, model=model.model.to(resolve_device(device)))

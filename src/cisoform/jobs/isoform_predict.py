@@ -1,0 +1,182 @@
+"""Predict expression: for annotated transcripts of a genome, for given sequences, or for rows of a data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cisoform import __version__
+from cisoform.data.from_annotation import read_ids, samples_from_annotation
+from cisoform.data.samples import IsoformSamples
+from cisoform.data.sequences import samples_from_sequences
+from cisoform.errors import InputError
+from cisoform.genome.files import atomic_write
+from cisoform.jobs.isoform_model import FloatArray, IsoformModel, predict
+
+SCALE = "log1p"
+SUFFIXES = (".parquet", ".tsv", ".h5ad")
+SEQUENCE_SUFFIXES = (*SUFFIXES, ".jsonl")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted expression of transcripts.
+
+    Attributes:
+        samples: The transcripts.
+        tissues: Names of the columns.
+        values: log1p expression `(transcripts, tissues)`, the mean over the models.
+        metadata: Scale, unit, model and input, as text; goes into every file that is written.
+        warnings: Lines for the user.
+    """
+
+    samples: IsoformSamples
+    tissues: list[str]
+    values: FloatArray
+    metadata: dict[str, str]
+    warnings: list[str]
+
+    def table(self) -> pl.DataFrame:
+        """`transcript_id`, `gene_id`, one column per tissue."""
+        columns: dict[str, Any] = {
+            "transcript_id": self.samples.transcript_ids,
+            "gene_id": self.samples.gene_ids,
+        }
+        for index, name in enumerate(self.tissues):
+            columns[name] = self.values[:, index]
+        return pl.DataFrame(columns)
+
+    def write(self, path: str | Path) -> None:
+        """Write by the file's ending: .parquet, .tsv (metadata as leading `#` lines) or .h5ad.
+
+        Raises:
+            InputError: If the ending is another one, or the disk or an extra does not allow it.
+        """
+        path = Path(path)
+        check_output(path)
+        if path.suffix == ".h5ad":
+            self._write_h5ad(path)
+            return
+        with atomic_write(path, "wb") as handle:
+            if path.suffix == ".parquet":
+                self.table().write_parquet(handle, metadata=self.metadata)
+            else:
+                handle.write("".join(f"# {key}: {value}\n" for key, value in self.metadata.items()).encode())
+                self.table().write_csv(handle, separator="\t", float_precision=6)
+
+    def write_jsonl(self, path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
+        """Write the given records back, each with `predicted_expression`: tissue -> log1p value."""
+        with atomic_write(path, "w") as handle:
+            for record, values in zip(records, self.values.tolist(), strict=True):
+                predicted = dict(zip(self.tissues, values, strict=True))
+                handle.write(json.dumps({**record, "predicted_expression": predicted}) + "\n")
+
+    def _write_h5ad(self, path: Path) -> None:
+        import anndata
+
+        obs = self.table().select("transcript_id", "gene_id").to_pandas().set_index("transcript_id")
+        data = anndata.AnnData(self.values, obs=obs, var={"tissue": self.tissues})
+        data.var_names = self.tissues
+        data.uns["cisoform"] = dict(self.metadata)
+        temporary = path.with_name(f".{path.name}.partial")
+        try:
+            data.write_h5ad(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def check_output(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
+    """Refuse, before any work, an output that could not be written.
+
+    Raises:
+        InputError: For an unknown ending, a missing folder, or a missing extra.
+    """
+    if path.suffix not in suffixes:
+        raise InputError(f"{path}: ends in {path.suffix!r}; use one of {', '.join(suffixes)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: its folder {path.parent} does not exist; make it first")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    if path.suffix == ".h5ad":
+        try:
+            import anndata  # noqa: F401
+        except ImportError:
+            raise InputError(
+                f"{path}: writing .h5ad needs the extra 'multiome': pip install 'cisoform[multiome]'"
+            ) from None
+
+
+def predict_annotation(
+    models: Sequence[IsoformModel],
+    genome: str | Path,
+    annotation: str | Path,
+    transcripts: str | Path | None = None,
+    average: int = 1,
+    code_table: int = 1,
+    update: Any = None,
+) -> Predictions:
+    """Expression of the transcripts of an annotation; no expression table is needed.
+
+    Args:
+        models: One model, or the members of an ensemble, whose mean is returned.
+        genome: FASTA.
+        annotation: GTF or GFF3.
+        transcripts: File of transcript ids, one a line; None = all.
+        average: Windows to average over (`isoform_model.predict`).
+        code_table: NCBI genetic code.
+        update: Called as `update(done, total)`.
+    """
+    wanted = None if transcripts is None else read_ids(transcripts)
+    found = samples_from_annotation(genome, annotation, wanted, code_table)
+    source = f"{Path(genome).name} with {Path(annotation).name}"
+    return _predict(models, found.samples, source, average, update, [found.chromosomes, *found.warnings])
+
+
+def predict_sequences(
+    models: Sequence[IsoformModel],
+    records: Sequence[Mapping[str, Any]],
+    source: str = "sequences",
+    average: int = 1,
+    update: Any = None,
+) -> Predictions:
+    """Expression of given sequences: records as `data.sequences.samples_from_sequences` takes them."""
+    return _predict(models, samples_from_sequences(records, source), source, average, update, [])
+
+
+def _predict(
+    models: Sequence[IsoformModel],
+    samples: IsoformSamples,
+    source: str,
+    average: int,
+    update: Any,
+    warnings: list[str],
+) -> Predictions:
+    values = predict(models, samples, average=average, update=update)
+    first = models[0]
+    chosen = [index for index, column in enumerate(first.columns) if column.level == "transcript"]
+    chosen = chosen or list(range(len(first.columns)))
+    units = sorted({first.columns[index].unit for index in chosen})
+    metadata = {
+        "scale": f"{SCALE} of {'/'.join(units)}: expm1 gives the linear scale",
+        "source": source,
+        "models": str(len(models)),
+        "recipe": str(first.about.get("recipe")),
+        "dataset_hash": str(first.about.get("dataset_hash")),
+        "seed": ",".join(str(model.about.get("seed")) for model in models),
+        "average": str(average),
+        "cisoform": __version__,
+    }
+    for name, cap in (("rna", first.loader.rna_max), ("protein", first.loader.protein_max)):
+        long = int((samples.lengths(name) > cap).sum())
+        if long:
+            end = "its 3' end was read" if name == "rna" else "its N-terminal part was read"
+            warnings = [*warnings, f"{long:,} transcripts have a {name} over {cap:,}: of each {end}"]
+    mean = np.asarray(values.mean(axis=0)[:, chosen], dtype=np.float32)
+    return Predictions(samples, [first.columns[i].name for i in chosen], mean, metadata, warnings)

@@ -1,0 +1,126 @@
+"""Train an IsoFormer on a data set: recipe, loaders, task, loop. All settings are in the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cisoform.configs import config_to_json, override
+from cisoform.data.isoform_dataset import Column, IsoformDataset
+from cisoform.data.loader import IsoformLoader, fit_normaliser
+from cisoform.errors import InputError
+from cisoform.jobs.isoform_model import export_of, parsed
+from cisoform.models.isoformer import IsoFormer
+from cisoform.recipes import IsoformRecipe, isoform_recipe
+from cisoform.training.isoform import IsoformTask
+from cisoform.training.loop import fit
+from cisoform.training.protocols import FitResult, Progress
+
+
+def choose_recipe(name: str, settings: Sequence[str] = (), seed: int = 0) -> IsoformRecipe:
+    """The named recipe with `key=value` overrides; the seed governs weights, order and augmentation.
+
+    Raises:
+        InputError: For an unknown recipe, key or value; near names are given.
+    """
+    recipe = override(isoform_recipe(name), settings)
+    return replace(recipe, train=replace(recipe.train, seed=seed))
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A recipe made ready for a data set: what `train` will do, for a look before it starts.
+
+    Attributes:
+        recipe: With the data set's number of columns.
+        name: Name of the recipe, for the record.
+        dataset: What it learns from.
+        task: The untrained model and its loss.
+        source: Training batches.
+        valid_source: Batches that choose the weights.
+        columns: What the model learns.
+        cropped: Training and validation sequences over a cap, by modality.
+    """
+
+    recipe: IsoformRecipe
+    name: str
+    dataset: IsoformDataset
+    task: IsoformTask
+    source: IsoformLoader
+    valid_source: IsoformLoader
+    columns: list[Column]
+    cropped: dict[str, int]
+
+    @property
+    def n_parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(p.numel() for p in self.task.model.parameters() if p.requires_grad)
+
+
+def prepare(dataset: IsoformDataset, recipe: IsoformRecipe, name: str = "custom") -> PreparedRun:
+    """Build model, task and loaders; only train rows fit the normaliser, valid rows choose the weights.
+
+    Raises:
+        InputError: If the data set has no train or valid rows, or no column to learn.
+    """
+    rows = {part: dataset.rows(part) for part in ("train", "valid")}
+    for part, found in rows.items():
+        if not len(found):
+            raise InputError(
+                f"{dataset.path}: no transcript is in split {part!r}; build it with another split"
+            )
+    seed, loader = recipe.train.seed, recipe.loader
+    normaliser = fit_normaliser(dataset, rows["train"], loader)
+    columns = [dataset.columns[dataset.column_index(name)] for name in normaliser.columns]
+    gaussian = recipe.loss.kind == "gaussian"
+    config = replace(recipe.model, tissues=len(columns) * (2 if gaussian else 1))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = IsoFormer(config)
+    about = {"recipe": name, "seed": seed, "dataset_hash": dataset.hash, "monitor": recipe.monitor}
+    export = export_of(config, loader, normaliser, columns, about)
+    source = IsoformLoader(dataset, rows["train"], loader, normaliser, seed)
+    valid = IsoformLoader(dataset, rows["valid"], loader.for_evaluation(), normaliser, seed, shuffle=False)
+    transcript_level = [i for i, column in enumerate(columns) if column.level == "transcript"]
+    task = IsoformTask(
+        model,
+        config=export.config,
+        files=export.files,
+        loss=recipe.loss,
+        columns=transcript_level or None,
+        monitor=recipe.monitor,
+    )
+    cropped = {key: source.cropped[key] + valid.cropped[key] for key in source.cropped}
+    return PreparedRun(replace(recipe, model=config), name, dataset, task, source, valid, columns, cropped)
+
+
+def train(
+    run: PreparedRun,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> FitResult:
+    """Train in the folder `out`; see `training.loop.fit`."""
+    description: dict[str, Any] = {
+        "recipe": run.name,
+        "settings": parsed(config_to_json(run.recipe)),
+        "dataset_hash": run.dataset.hash,
+        "seed": run.recipe.train.seed,
+    }
+    return fit(
+        run.task,
+        run.source,
+        run.valid_source,
+        run.recipe.train,
+        out,
+        resume=resume,
+        description=description,
+        device=device,
+        progress=progress,
+    )
