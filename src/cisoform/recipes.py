@@ -86,7 +86,6 @@ def small() -> IsoformRecipe:
             aggregator=CrossAttentionConfig(aggregate="all", heads=4),
             head_hidden=256,
             head_dropout=0.6,
-            group_tokens=None,
         ),
         loader=LoaderConfig(
             dna_window=1_024,

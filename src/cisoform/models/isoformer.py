@@ -34,7 +34,7 @@ class IsoFormerConfig:
     """Parts of an IsoFormer. A modality whose encoder is None is never read.
 
     `pool` over the positions of each branch: the mean (as published) or a learned attention per branch.
-    `head_hidden`: width of a hidden layer (GELU) before the outputs; 0 = linear outputs, as published.
+    `head_hidden`: width of a hidden layer (GELU before and after it); 0 = linear outputs, as published.
     `head_dropout` acts on what the outputs read.
     `group_tokens` bounds what an encoder is given at once (`encode_in_groups`); it changes speed, not results.
     """
@@ -85,7 +85,7 @@ class IsoFormer(nn.Module):
         """Expression of each sample in each tissue. Every sample needs at least one modality of the model."""
         features = self.features(batch)
         if self.hidden is not None:
-            features = F.gelu(self.hidden(features))
+            features = F.gelu(self.hidden(F.gelu(features)))
         out: Tensor = self.head(self.dropout(features))
         return out
 

@@ -58,7 +58,8 @@ SEQUENCE, REGIONS = "GGATGAAATAAC", [1, 1, 2, 3, 4, 2, 3, 4, 2, 11, 4, 5]
 
 def test_codons_follow_the_frame_over_junctions():
     tokens = rna_tokens(SEQUENCE, REGIONS)
-    view = views.codons(tokens, views.rna_landmarks(tokens))
+    triplets = views.kmers(views.View(tokens.ids, tokens.mask), 3)
+    view = views.codons(triplets, views.rna_landmarks(tokens))
     assert view.valid[0].nonzero().flatten().tolist() == [2, 5, 8]
     # ATG = 0 * 16 + 3 * 4 + 2, AAA = 0, TAA = 3 * 16.
     assert view.codes[0, [2, 5, 8]].tolist() == [14, 0, 48]
@@ -76,8 +77,8 @@ def test_landmarks_of_coding_and_non_coding_rna():
 @torch.no_grad()
 def test_kmers_do_not_cross_regions():
     tokens = rna_tokens("AAAACCCC", [1, 1, 1, 1, 5, 5, 5, 5])
-    landmarks = views.rna_landmarks(tokens)
-    view = views.region_kmers(tokens, landmarks, views.UTR5, 3)
+    words = views.kmers(views.View(tokens.ids, tokens.mask), 3)
+    view = views.within(words, views.rna_landmarks(tokens), views.UTR5)
     assert view.codes[view.valid].tolist() == [0, 0]
 
 

@@ -30,7 +30,7 @@ class LandmarkDnaConfig:
     dim: int = 64
     dropout: float = 0.6
     core: tuple[int, int] = (60, 30)
-    spans: tuple[tuple[int, int, int], ...] = ((-250, -30, 4), (0, 120, 3))
+    spans: tuple[tuple[int, int, int], ...] = ((-250, -30, 4), (-400, -250, 3), (-120, 0, 3), (0, 120, 3))
 
 
 class LandmarkDnaEncoder(nn.Module):

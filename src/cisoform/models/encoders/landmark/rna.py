@@ -69,10 +69,13 @@ class LandmarkRnaEncoder(nn.Module):
             states.append(bins(((landmarks.region >= low) & (landmarks.region <= high)).sum(dim=1)))
         start = views.around(tokens, landmarks.cds_start, *self.config.start_context)
         states.append(self.start(start.codes, start.valid))
+        sequence = views.View(tokens.ids, tokens.mask)
+        words = views.kmers(sequence, self.config.k)
+        triplets = words if self.config.k == 3 else views.kmers(sequence, 3)
         for name, summary in self.compositions.items():
             if name == "cds":
-                view = views.codons(tokens, landmarks)
+                view = views.codons(triplets, landmarks)
             else:
-                view = views.region_kmers(tokens, landmarks, _IDS[name][0], self.config.k)
+                view = views.within(words, landmarks, _IDS[name][0])
             states.append(summary(view.codes, view.valid))
         return summaries(states, tokens)

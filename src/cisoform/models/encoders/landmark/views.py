@@ -97,16 +97,17 @@ def rna_landmarks(tokens: Tokens) -> RnaLandmarks:
     return RnaLandmarks(region, start.masked_fill(~has, NOWHERE), end.masked_fill(~has, NOWHERE))
 
 
-def region_kmers(tokens: Tokens, landmarks: RnaLandmarks, region: int, k: int) -> View:
-    """K-mers that lie within one region."""
-    return kmers(View(tokens.ids, tokens.mask & (landmarks.region == region)), k)
+def within(words: View, landmarks: RnaLandmarks, region: int) -> View:
+    """Those of the RNA's k-mers that lie within one region (which is one stretch of the RNA)."""
+    inside = landmarks.region == region
+    n_places = words.codes.shape[1]
+    return View(words.codes, words.valid & inside[:, :n_places] & inside[:, inside.shape[1] - n_places :])
 
 
-def codons(tokens: Tokens, landmarks: RnaLandmarks) -> View:
-    """Code (0..63) of the codon that begins at each place; valid at complete codons in frame."""
-    view = kmers(View(tokens.ids, tokens.mask), 3)
-    region = landmarks.region
-    if view.codes.shape[1] == 0:
-        return view
-    framed = (region[:, :-2] == CODON_1) & (region[:, 1:-1] == CODON_2) & (region[:, 2:] == CODON_3)
-    return View(view.codes, view.valid & framed)
+def codons(triplets: View, landmarks: RnaLandmarks) -> View:
+    """Those of the RNA's 3-mers that are complete codons in frame."""
+    region, n_places = landmarks.region, triplets.codes.shape[1]
+    framed = triplets.valid
+    for offset, phase in enumerate((CODON_1, CODON_2, CODON_3)):
+        framed = framed & (region[:, offset : offset + n_places] == phase)
+    return View(triplets.codes, framed)
