@@ -12,8 +12,9 @@ from tests.documents import REPOSITORY, commands, fenced
 
 # Added to keep the test short; the commands are otherwise as written.
 SHORT = {
-    "simulate": ["--genes", "60"],
+    "simulate": ["--genes", "40", "--tissues", "3"],
     "train": ["--set", "train.max_steps=6", "--set", "train.epochs=1"],
+    "evaluate": ["--draws", "10"],
 }
 
 

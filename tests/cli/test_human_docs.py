@@ -19,8 +19,18 @@ ATTRIBUTES = "GTEx_Analysis_v8_Annotations_SampleAttributesDS.txt"
 GTF = "gencode.v26.annotation.gtf.gz"
 FASTA = "GRCh38.primary_assembly.genome.fa.gz"
 TISSUES = ("Brain", "Liver", "Whole Blood")
-# Added to keep the test short; the commands are otherwise as written.
-SHORT = {"train": ["--set", "train.max_steps=1", "--set", "train.epochs=1"]}
+# Added to keep the test short: a narrow model and one step. The commands are otherwise as written.
+SETTINGS = (
+    *("train.max_steps=1", "train.epochs=1", "train.bf16=false", "loader.dna_window=1024"),
+    *("model.dna.widths=[8,8,8,8,8,8,8]", "model.dna.heads=2", "model.dna.transformer_layers=1"),
+    *("model.rna.widths=[8,8]", "model.rna.heads=2", "model.rna.transformer_layers=1"),
+    *("model.protein.widths=[8]", "model.protein.heads=2", "model.protein.transformer_layers=1"),
+    "model.aggregator.heads=2",
+)
+SHORT = {
+    "train": [word for setting in SETTINGS for word in ("--set", setting)],
+    "evaluate": ["--draws", "10"],
+}
 
 
 @pytest.fixture
