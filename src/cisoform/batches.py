@@ -25,7 +25,9 @@ class Tokens:
     def to(self, device: torch.device) -> Tokens:
         """The same tokens on another device."""
         channels = None if self.channels is None else self.channels.to(device, non_blocking=True)
-        return Tokens(self.ids.to(device, non_blocking=True), self.mask.to(device, non_blocking=True), channels)
+        return Tokens(
+            self.ids.to(device, non_blocking=True), self.mask.to(device, non_blocking=True), channels
+        )
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,43 @@ class IsoformBatch:
             value = getattr(self, field.name)
             values[field.name] = None if value is None else value.to(device)
         return IsoformBatch(**values)
+
+
+@dataclass(frozen=True)
+class GeneBatch:
+    """Genes in cells (or groups of cells): the state of every peak round each, as a row of a table of features.
+
+    Slots are the peaks of a gene in genomic order, then padding up to the longest gene of the batch; genes of
+    like numbers of peaks come together, so there is little of it.
+
+    Attributes:
+        state: Id of what each peak shows (`data.genes.GenesDataset`), int32; 0 at padding.
+        mask: True at real peaks.
+        distance: Signed distance of the peak's centre to the TSS in bp, on the gene's strand (negative =
+            upstream); 0 at padding.
+        rank: Released position ids: 0 at the peak nearest the TSS and at padding, odd upstream, even downstream.
+        tss_peak: Slot of the peak nearest the TSS.
+        gene: Row of the gene in its data set; likewise `group`, of the cell or pool of cells.
+        group: See `gene`.
+        targets: Expression on the data set's scale, or None.
+    """
+
+    state: Int[Tensor, "batch peaks"]
+    mask: Bool[Tensor, "batch peaks"]
+    distance: Float[Tensor, "batch peaks"]
+    rank: Int[Tensor, "batch peaks"]
+    tss_peak: Int[Tensor, " batch"]
+    gene: Int[Tensor, " batch"]
+    group: Int[Tensor, " batch"]
+    targets: Float[Tensor, " batch"] | None = None
+
+    def __len__(self) -> int:
+        return int(self.state.shape[0])
+
+    def to(self, device: torch.device) -> GeneBatch:
+        """The same batch on another device."""
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values[field.name] = None if value is None else value.to(device, non_blocking=True)
+        return GeneBatch(**values)
