@@ -16,6 +16,9 @@ COMMANDS = {
     "isoform": LazyCommand(
         "cisoform.cli.isoform", "Expression of each transcript in every tissue (IsoFormer)."
     ),
+    "benchmark": LazyCommand(
+        "cisoform.cli.benchmark", "A recipe beside its ablations and baselines, as one table."
+    ),
     "simulate": LazyCommand(
         "cisoform.cli.simulate", "Write a small genome whose expression follows planted rules."
     ),
