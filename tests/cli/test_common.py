@@ -9,12 +9,12 @@ import pytest
 
 from cisoform.cli.common import (
     bytes_text,
-    choose_device,
     duration_text,
     estimate_line,
     print_json,
     print_table,
     progress,
+    resolve_device,
     split_list,
 )
 from cisoform.errors import InputError
@@ -76,10 +76,10 @@ def test_sizes_and_times_in_words() -> None:
 
 
 def test_the_device_is_named_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    assert choose_device("cpu").type == "cpu"
+    assert resolve_device("cpu").type == "cpu"
     captured = capsys.readouterr()
     assert captured.err.startswith("device: cpu (") and captured.out == ""
-    choose_device("auto", quiet=True)
+    resolve_device("auto", quiet=True)
     assert capsys.readouterr().err == ""
 
 

@@ -114,21 +114,18 @@ def split_list(text: str | None) -> list[str] | None:
     return items
 
 
-def choose_device(name: str, *, quiet: bool = False) -> torch.device:
+def resolve_device(name: str, *, quiet: bool = False) -> torch.device:
     """The device called `name` (auto, cpu, cuda, cuda:N); says on stderr which it is.
 
     Raises:
         InputError: another name, or a device that is not there.
     """
-    from cisoform.training.device import resolve_device
+    from cisoform.training.device import resolve_device as resolve
 
-    device = resolve_device(name)
+    device = resolve(name)
     if not quiet:
         note(f"device: {device_text(device)}")
     return device
-
-
-resolve_device = choose_device
 
 
 def device_text(device: torch.device) -> str:

@@ -74,8 +74,13 @@ def build(
         typer.Option("--splits", metavar="TSV", help="gene_id (or transcript_id), split[, family_id]."),
     ] = None,
     split_by: Annotated[
-        str, typer.Option("--split-by", metavar="gene|chromosome|family", help="What is held out as a whole.")
-    ] = "gene",
+        str | None,
+        typer.Option(
+            "--split-by",
+            metavar="gene|chromosome|family",
+            help="What is held out as a whole (default: gene).",
+        ),
+    ] = None,
     window: Annotated[
         int, typer.Option("--window", metavar="BP", help="DNA window round each start.")
     ] = 12_288,
@@ -87,7 +92,9 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build a data set from a genome, an annotation and an expression table."""
-    if split_by not in ("gene", "chromosome", "family"):
+    if splits is not None and split_by is not None:
+        raise InputError(f"--splits {splits} says what is held out, and --split-by {split_by} too; give one")
+    if split_by not in (None, "gene", "chromosome", "family"):
         raise InputError(f"--split-by {split_by!r} is none of gene, chromosome, family")
     from cisoform.data.build import build_isoform_dataset
 
@@ -100,7 +107,7 @@ def build(
             gene_expression=gene_expression,
             tissues=split_list(tissues),
             splits=splits,
-            split_by=split_by,  # type: ignore[arg-type]
+            split_by=split_by or "gene",  # type: ignore[arg-type]
             window=window,
             code_table=genetic_code,
             seed=seed,
