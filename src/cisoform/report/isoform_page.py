@@ -16,6 +16,7 @@ from cisoform.report.style import new_figure
 
 MAX_SCATTERS = 4
 MAX_BASELINES_DRAWN = 6
+WITHIN_GENE_RIVALS = ("boosted_trees_all", "ceiling_replicates")
 
 
 @dataclass(frozen=True)
@@ -196,20 +197,25 @@ def _scatter(page: Page, results: IsoformResults, prefix: str) -> None:
 def _within_gene(page: Page, results: IsoformResults, prefix: str) -> None:
     within = results.evaluation.get("within_gene") or {}
     page.section(f"{prefix}Isoforms of the same gene")
-    rows = [
-        (label, float(within[key]), None if within.get(chance) is None else float(within[chance]))
-        for label, key, chance in (
-            ("this model: pairs in the right order", "pair_accuracy", "pair_accuracy_chance"),
-            ("this model: dominant isoform found", "dominant_accuracy", "dominant_accuracy_chance"),
-        )
-        if within.get(key) is not None
-    ]
+    details = results.evaluation.get("baseline_details", {})
+    rivals = {name: details[name]["within_gene"] for name in WITHIN_GENE_RIVALS if name in details}
+    rows: list[tuple[str, float, float | None]] = []
+    for label, key in (
+        ("pairs in the right order", "pair_accuracy"),
+        ("dominant isoform found", "dominant_accuracy"),
+    ):
+        for name, scores in {"this model": within, **rivals}.items():
+            if scores.get(key) is not None:
+                chance = scores.get(f"{key}_chance")
+                rows.append(
+                    (f"{name}: {label}", float(scores[key]), None if chance is None else float(chance))
+                )
     if not rows:
         page.text(
             "No gene of this split has two isoforms with expression, so isoforms cannot be ranked within genes."
         )
         return
-    figure, (axes,) = new_figure(7.0, 0.9 + 0.6 * len(rows))
+    figure, (axes,) = new_figure(8.0, 0.9 + 0.42 * len(rows))
     plots.score_bars(axes, rows, "share of cases")
     page.figure(
         figure,

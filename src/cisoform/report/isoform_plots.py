@@ -42,13 +42,8 @@ def learning_curve(
         right.plot(
             valid_steps[best], valid_score[best], marker="o", markersize=9, fillstyle="none", color=OURS
         )
-        right.annotate(
-            f"kept: {valid_score[best]:.3f}",
-            (valid_steps[best], valid_score[best]),
-            textcoords="offset points",
-            xytext=(-8, -16),
-            ha="right",
-            color=OURS,
+        axes.set_title(
+            f"kept: step {valid_steps[best]:,.0f}, validation R² {valid_score[best]:.3f}", color=OURS
         )
     return clean(axes)
 
