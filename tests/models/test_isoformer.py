@@ -139,6 +139,21 @@ def test_an_empty_sequence_counts_as_absent():
     assert_same(found[1:], model(alone(batch, 1, "dr")))
 
 
+def test_fitting_the_inputs_does_not_depend_on_how_samples_are_batched():
+    one, many = make("all", **LANDMARK), make("all", **LANDMARK)
+    batch = random_batch(SUBSETS)
+    one.fit_inputs([batch])
+    many.train().fit_inputs(alone(batch, sample) for sample in (3, 1, 5, 0, 6, 2, 4))
+    assert many.training and not one.training
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(many.state_dict()[name], value)
+    fitted = [name for name, value in one.state_dict().items() if name.endswith((".mean", ".centres"))]
+    assert all(
+        not torch.equal(one.state_dict()[n], make("all", **LANDMARK).state_dict()[n]) for n in fitted[:3]
+    )
+    make().fit_inputs([])
+
+
 @torch.no_grad()
 def test_each_distinct_row_is_encoded_once():
     model, batch = make(), random_batch(["drp"] * 6)

@@ -81,6 +81,8 @@ def prepare(dataset: IsoformDataset, recipe: IsoformRecipe, name: str = "custom"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = IsoFormer(config)
+    shown = IsoformLoader(dataset, rows["train"], loader.for_evaluation(), None, seed, shuffle=False)
+    model.fit_inputs(shown.epoch())
     about = {"recipe": name, "seed": seed, "dataset_hash": dataset.hash, "monitor": recipe.monitor}
     export = export_of(config, loader, normaliser, columns, about)
     source = IsoformLoader(dataset, rows["train"], loader, normaliser, seed)

@@ -8,15 +8,16 @@ targets (standardised log1p expression).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cisoform.batches import IsoformBatch, Modality
+from cisoform.batches import IsoformBatch, Modality, Tokens
 from cisoform.models.aggregation import (
     MODALITIES,
     AggregatorConfig,
@@ -27,6 +28,7 @@ from cisoform.models.aggregation import (
 from cisoform.models.encoders import DnaConfig, ProteinConfig, RnaConfig, SequenceEncoder, build_encoder
 from cisoform.models.encoders.grouping import encode_in_groups
 from cisoform.nn.pooling import AttentionPool, MeanPool
+from cisoform.nn.summaries import Composition, SoftBins, fit_summaries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,26 @@ class IsoFormer(nn.Module):
         out: Tensor = self.head(self.dropout(features))
         return out
 
+    @torch.no_grad()
+    def fit_inputs(self, batches: Iterable[IsoformBatch]) -> None:
+        """Fit the constants by which encoders scale their inputs; call once, before training.
+
+        Args:
+            batches: Training samples without augmentation; labels are not looked at. Each sample counts once, so
+                the way in which they are batched does not matter.
+        """
+        if not any(isinstance(module, Composition | SoftBins) for module in self.modules()):
+            return
+        training = self.training
+        self.eval()
+        with fit_summaries(self):
+            for batch in batches:
+                for name, encoder in self.encoders.items():
+                    modality: Modality | None = getattr(batch, name)
+                    if modality is not None:
+                        encoder(_rows(modality.tokens, modality.row[modality.present].long()))
+        self.train(training)
+
     def features(self, batch: IsoformBatch) -> Float[Tensor, "batch dim"]:
         """What the head reads: the pooled branches side by side, zeros for a branch the sample lacks."""
         parts = {}
@@ -107,3 +129,8 @@ class IsoFormer(nn.Module):
             else:
                 pooled.append(self.head.weight.new_zeros(len(batch), dim))
         return torch.cat(pooled, dim=-1)
+
+
+def _rows(tokens: Tokens, rows: Int[Tensor, " rows"]) -> Tokens:
+    channels = None if tokens.channels is None else tokens.channels[rows]
+    return Tokens(tokens.ids[rows], tokens.mask[rows], channels)

@@ -1,9 +1,14 @@
 """One vector from one property of a sequence: what it is made of, how long it is, what stands at a fixed place.
 
 Inputs are scaled by constants, never by statistics of the batch, so that a row means the same in any company.
+The constants of `Composition` and `SoftBins` can be fitted once, before training, to what the training rows hold
+(`fit_summaries`); they are saved with the weights. Unfitted modules work, with constants that suit most data.
 """
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,32 +17,47 @@ from torch.nn import functional as F
 
 
 class Composition(nn.Module):
-    """Linear map of the square roots of k-mer (codon, residue) frequencies.
+    """Linear map of the square roots of k-mer (codon, residue) frequencies, standardised per k-mer.
 
-    The square root evens out the spread of rare and common k-mers. `scale` and `shift` are learned per k-mer and
-    start where a uniform composition has mean about 0 and single k-mers a spread of about 1.
+    The square root evens out the spread of rare and common k-mers.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, size: int, dim: int, dropout: float) -> None:
         super().__init__()
         self.size = size
-        self.scale = nn.Parameter(torch.ones(size))
-        self.shift = nn.Parameter(torch.zeros(size))
+        self.register_buffer("mean", torch.full((size,), MEAN_ROOT * size**-0.5))
+        self.register_buffer("std", torch.full((size,), size**-0.5))
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(size, dim)
+        self.seen: list[Tensor] | None = None
 
     def forward(
         self, codes: Int[Tensor, "rows places"], valid: Bool[Tensor, "rows places"]
     ) -> Float[Tensor, "rows dim"]:
         """Summarise the valid places; codes are below `size` there. Rows with none give one fixed vector."""
-        root = root_frequencies(codes, valid, self.size).to(self.scale.dtype)
-        centred = root * self.size**0.5 - MEAN_ROOT
-        out: Tensor = self.out(self.dropout(centred * self.scale + self.shift))
+        root = root_frequencies(codes, valid, self.size)
+        if self.seen is not None:
+            self.seen.append(root)
+        scaled = ((root - self.mean) / self.std).clamp(-LIMIT, LIMIT)
+        out: Tensor = self.out(self.dropout(scaled.to(self.out.weight.dtype)))
         return out
+
+    def fit(self) -> None:
+        """Mean and standard deviation of each k-mer among the rows seen; a k-mer that never varies keeps its std."""
+        rows = torch.cat(self.seen or [])
+        std = rows.std(dim=0, correction=0)
+        self.mean.copy_(rows.mean(dim=0))
+        self.std.copy_(torch.where(std > MIN_STD, std + STD_FLOOR, self.std))
 
 
 MEAN_ROOT = 0.9
 """Mean of sqrt(frequency x size) in sequences of some hundred bases (1 if all k-mers were equally common)."""
+LIMIT = 5.0
+"""Standard deviations at which inputs are cut."""
+MIN_STD, STD_FLOOR = 1e-6, 1e-3
 
 
 def root_frequencies(
@@ -50,25 +70,43 @@ def root_frequencies(
 
 
 class SoftBins(nn.Module):
-    """Linear map of a count's Gaussian bumps on the log1p scale, at fixed centres."""
+    """Linear map of a count's Gaussian bumps on the log1p scale."""
 
     centres: Tensor
+    widths: Tensor
 
     def __init__(self, dim: int, bins: int, low: float = 2.0, high: float = 9.0) -> None:
         super().__init__()
-        self.width = (high - low) / (bins - 1)
-        self.register_buffer("centres", torch.linspace(low, high, bins), persistent=False)
+        self.register_buffer("centres", torch.linspace(low, high, bins))
+        self.register_buffer("widths", torch.full((bins,), (high - low) / (bins - 1)))
         self.out = nn.Linear(bins, dim)
+        self.seen: list[Tensor] | None = None
 
     def forward(self, counts: Int[Tensor, " rows"]) -> Float[Tensor, "rows dim"]:
-        """Embed each count; 0 and everything far below exp(low) look alike."""
-        distance = (counts.float().log1p()[:, None] - self.centres) / self.width
+        """Embed each count; counts far below the lowest bump look alike, 0 among them."""
+        logs = counts.float().log1p()
+        if self.seen is not None:
+            self.seen.append(logs)
+        distance = ((logs[:, None] - self.centres) / self.widths).clamp(-REACH, REACH)
         out: Tensor = self.out((BUMP_HEIGHT * torch.exp(-0.5 * distance.square())).to(self.out.weight.dtype))
         return out
+
+    def fit(self) -> None:
+        """Put the bumps at quantiles of the counts above 0 seen, each as wide as its neighbours are far."""
+        logs = torch.cat(self.seen or [])
+        logs = logs[logs > 0]
+        if not len(logs):
+            return
+        levels = torch.linspace(0.01, 0.99, len(self.centres), device=logs.device)
+        centres = torch.quantile(logs, levels)
+        self.centres.copy_(centres)
+        self.widths.copy_(torch.gradient(centres)[0].clamp(min=MIN_WIDTH))
 
 
 BUMP_HEIGHT = 3.0
 """Brings the few active bumps to the size of the other summaries' inputs."""
+REACH = 6.0
+MIN_WIDTH = 0.02
 
 
 class SiteWeights(nn.Module):
@@ -88,3 +126,23 @@ class SiteWeights(nn.Module):
         one_hot = F.one_hot(ids.long().masked_fill(~known, 0), self.letters) * known[..., None]
         out: Tensor = self.out(self.dropout(one_hot.flatten(1).to(self.out.weight.dtype)))
         return out
+
+
+@contextlib.contextmanager
+def fit_summaries(model: nn.Module) -> Iterator[None]:
+    """Fit the constants of every summary in the model to the rows that pass through it inside the block.
+
+    Run unaugmented training rows through the encoders, without gradients. A summary that sees no row keeps its
+    constants.
+    """
+    parts = [module for module in model.modules() if isinstance(module, Composition | SoftBins)]
+    for part in parts:
+        part.seen = []
+    try:
+        yield
+        for part in parts:
+            if part.seen:
+                part.fit()
+    finally:
+        for part in parts:
+            part.seen = None

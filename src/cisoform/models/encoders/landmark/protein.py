@@ -23,7 +23,7 @@ class LandmarkProteinConfig:
     kind: Literal["landmark_protein"] = "landmark_protein"
     dim: int = 64
     dropout: float = 0.5
-    length_bins: int = 24
+    length_bins: int = 16
 
 
 class LandmarkProteinEncoder(nn.Module):

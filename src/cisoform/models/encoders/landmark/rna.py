@@ -32,7 +32,7 @@ class LandmarkRnaConfig:
         regions: Regions whose length and composition are read (the CDS by codons, others by k-mers).
         k: Length of the k-mers.
         start_context: Bases before and from the start codon on that are read one by one.
-        length_bins: Bumps of each length, between exp(2) and exp(9) bases.
+        length_bins: Bumps of each length (`SoftBins`).
     """
 
     kind: Literal["landmark_rna"] = "landmark_rna"
@@ -41,7 +41,7 @@ class LandmarkRnaConfig:
     regions: tuple[Region, ...] = ("utr5", "cds", "utr3", "non_coding")
     k: int = 3
     start_context: tuple[int, int] = (10, 10)
-    length_bins: int = 24
+    length_bins: int = 16
 
 
 class LandmarkRnaEncoder(nn.Module):
