@@ -30,7 +30,7 @@ from cisoform.genome.sequence import AMINO_ACIDS, codon_amino_acids, encode_dna
 
 FLANK_BP = 700
 DOWNSTREAM_BP = 60
-PROMOTER_SITE = 0.5  # chance that a promoter holds a given motif; then one to three sites
+PROMOTER_SITE = 0.5  # chance that a promoter holds a given motif; then two to four sites
 DECOY_SITE = 0.25  # chance of a site of a given motif where it does not act
 UTR3_SITE = 0.5  # chance that a 3'UTR holds a given element; then one to three sites
 UORF = 0.4  # chance of a uORF in a first exon
@@ -160,7 +160,7 @@ class GeneMaker:
         near = (length + int(DISTANCE_KNOTS_BP[1]), length + int(DISTANCE_KNOTS_BP[2]))
         for name, motif in self.motifs:
             if self.rng.random() < PROMOTER_SITE:
-                for _ in range(build.between(1, 3)):
+                for _ in range(build.between(2, 4)):
                     build.plant(codes, near, sites, name, motif, acts=True)
             far = (2, length + int(DISTANCE_KNOTS_BP[0]) - len(motif))
             if self.rng.random() < DECOY_SITE:
