@@ -129,6 +129,7 @@ def predict(
     rows: npt.NDArray[np.integer] | None = None,
     average: int = 1,
     update: Any = None,
+    strict: bool = True,
 ) -> FloatArray:
     """Predicted log1p expression, `(models, transcripts, columns)`; every model must have the same columns.
 
@@ -139,6 +140,8 @@ def predict(
         average: 1 = the window as it is; N = the mean over N windows whose start moves by up to the jitter of
             training (at least 8 bases), of which the first is the unmoved one.
         update: Called as `update(done, total)`.
+        strict: Refuse a transcript that has nothing a model reads; else it gets the model's constant, as an
+            ablation on one modality needs for transcripts without it.
 
     Raises:
         InputError: If the models differ in columns, or a transcript has no modality that a model reads.
@@ -148,7 +151,8 @@ def predict(
             "the models predict different tissues; give runs that were trained on the same columns"
         )
     picked = np.arange(samples.n) if rows is None else np.asarray(rows)
-    _check_readable(models, samples, picked)
+    if strict:
+        _check_readable(models, samples, picked)
     passes = [(model, turn) for model in models for turn in range(average)]
     total = len(passes) * len(picked)
     done = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Predictions:
         values: log1p expression `(transcripts, tissues)`, the mean over the models.
         metadata: Scale, unit, model and input, as text; goes into every file that is written.
         warnings: Lines for the user.
+        from_sequences: Whether bare sequences were given; their tables also hold all values of a record as one
+            column `predicted_expression`.
     """
 
     samples: IsoformSamples
@@ -41,6 +43,7 @@ class Predictions:
     values: FloatArray
     metadata: dict[str, str]
     warnings: list[str]
+    from_sequences: bool = False
 
     def table(self) -> pl.DataFrame:
         """`transcript_id`, `gene_id`, one column per tissue."""
@@ -50,6 +53,8 @@ class Predictions:
         }
         for index, name in enumerate(self.tissues):
             columns[name] = self.values[:, index]
+        if self.from_sequences:
+            columns["predicted_expression"] = pl.Series(self.values.tolist(), dtype=pl.List(pl.Float32))
         return pl.DataFrame(columns)
 
     def write(self, path: str | Path) -> None:
@@ -68,7 +73,14 @@ class Predictions:
                 self.table().write_parquet(handle, metadata=self.metadata)
             else:
                 handle.write("".join(f"# {key}: {value}\n" for key, value in self.metadata.items()).encode())
-                self.table().write_csv(handle, separator="\t", float_precision=6)
+                self._flat_table().write_csv(handle, separator="\t", float_precision=6, quote_style="never")
+
+    def _flat_table(self) -> pl.DataFrame:
+        """The table for text files: the list column as a JSON array."""
+        if not self.from_sequences:
+            return self.table()
+        texts = [json.dumps([round(value, 6) for value in row]) for row in self.values.tolist()]
+        return self.table().with_columns(pl.Series("predicted_expression", texts))
 
     def write_jsonl(self, path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
         """Write the given records back, each with `predicted_expression`: tissue -> log1p value."""
@@ -80,9 +92,9 @@ class Predictions:
     def _write_h5ad(self, path: Path) -> None:
         import anndata
 
-        obs = self.table().select("transcript_id", "gene_id").to_pandas().set_index("transcript_id")
-        data = anndata.AnnData(self.values, obs=obs, var={"tissue": self.tissues})
-        data.var_names = self.tissues
+        data = anndata.AnnData(self.values)
+        data.obs_names, data.var_names = self.samples.transcript_ids, self.tissues
+        data.obs["gene_id"] = self.samples.gene_ids
         data.uns["cisoform"] = dict(self.metadata)
         temporary = path.with_name(f".{path.name}.partial")
         try:
@@ -147,7 +159,8 @@ def predict_sequences(
     update: Any = None,
 ) -> Predictions:
     """Expression of given sequences: records as `data.sequences.samples_from_sequences` takes them."""
-    return _predict(models, samples_from_sequences(records, source), source, average, update, [])
+    found = _predict(models, samples_from_sequences(records, source), source, average, update, [])
+    return replace(found, from_sequences=True)
 
 
 def _predict(
