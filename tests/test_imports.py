@@ -30,10 +30,11 @@ ALLOWED: dict[str, set[str]] = {
     "features": {"models", "data", "batches"},
     "report": {"benchmark", "analysis", "data"},
     "recipes": {"models", "data", "training", "nn"},
+    "recipes_regulation": {"models", "data", "training", "nn", "tokens"},
     # What the commands do, without the command line.
     "jobs": {
         *("genome", "tokens", "batches", "data", "nn", "models", "training", "analysis"),
-        *("benchmark", "weights", "features", "report", "recipes"),
+        *("benchmark", "weights", "features", "report", "recipes", "recipes_regulation"),
     },
     "api": EVERYTHING,
     "cli": EVERYTHING,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 
@@ -116,3 +117,53 @@ class GeneBatch:
             value = getattr(self, field.name)
             values[field.name] = None if value is None else value.to(device, non_blocking=True)
         return GeneBatch(**values)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Places of a (rows, places) grid and the class that belongs there: `index` is row * places + place."""
+
+    index: Int[Tensor, " places"]
+    target: Int[Tensor, " places"]
+
+    def to(self, device: torch.device) -> Places:
+        """The same places on another device."""
+        return Places(self.index.to(device, non_blocking=True), self.target.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True)
+class RegionBatch:
+    """Windows of DNA and tracks with parts hidden, and what was hidden.
+
+    Attributes:
+        dna: 6-mer ids as shown; hidden ones are the mask token.
+        tracks: Level ids as shown, for tracks that at least one row shows; 0 where a track is not shown.
+        hidden_dna: Tokens whose first base is hidden, and their 6-mers.
+        hidden_tracks: Wholly hidden tokens of shown tracks, and their levels.
+        preserved: Bins of tracks kept from the input, and the levels of their means.
+        region: Row of each window's region in its data set.
+        start: First base of each window within its region.
+    """
+
+    dna: Integer[Tensor, "rows tokens"]
+    tracks: Mapping[str, Integer[Tensor, "rows tokens"]]
+    hidden_dna: Places
+    hidden_tracks: Mapping[str, Places]
+    preserved: Mapping[str, Places]
+    region: Int[Tensor, " rows"]
+    start: Int[Tensor, " rows"]
+
+    def __len__(self) -> int:
+        return int(self.dna.shape[0])
+
+    def to(self, device: torch.device) -> RegionBatch:
+        """The same batch on another device."""
+        return RegionBatch(
+            self.dna.to(device, non_blocking=True),
+            {name: ids.to(device, non_blocking=True) for name, ids in self.tracks.items()},
+            self.hidden_dna.to(device),
+            {name: places.to(device) for name, places in self.hidden_tracks.items()},
+            {name: places.to(device) for name, places in self.preserved.items()},
+            self.region.to(device, non_blocking=True),
+            self.start.to(device, non_blocking=True),
+        )
