@@ -17,6 +17,7 @@ import cisoform
 from cisoform.cli import main as cli_main
 from cisoform.cli.group import CommandGroup, LazyCommand, load_command
 from cisoform.errors import InputError
+from tests.documents import REPOSITORY
 
 Cli = Callable[..., Any]
 
@@ -134,6 +135,17 @@ def test_every_command_has_help_with_an_example(cli: Cli, words: tuple[str, ...]
     if not group:
         assert f"cisoform {' '.join(words)}" in " ".join(result.stdout.split("Example")[-1].split())
         assert "Example" in result.stdout
+
+
+def test_the_help_line_of_the_table_is_that_of_the_command() -> None:
+    for name, lazy in cli_main.COMMANDS.items():
+        command = load_command(name, lazy)
+        assert (command.help or "").splitlines()[0] == lazy.help, name
+
+
+def test_every_command_stands_in_the_index() -> None:
+    index = (REPOSITORY / "docs" / "index.md").read_text()
+    assert [name for name in cli_main.COMMANDS if f"`cisoform {name}" not in index] == []
 
 
 def test_version_and_lazy_names(cli: Cli) -> None:

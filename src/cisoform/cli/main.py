@@ -20,7 +20,8 @@ COMMANDS = {
         "cisoform.cli.benchmark", "A recipe beside its ablations and baselines, as one table."
     ),
     "simulate": LazyCommand(
-        "cisoform.cli.simulate", "Write a small genome whose expression follows planted rules."
+        "cisoform.cli.simulate",
+        "Write a genome, annotation, expression and variants that follow planted rules, and the truth.",
     ),
     "pack": LazyCommand("cisoform.cli.pack", "List, check and fetch real data packs."),
 }
