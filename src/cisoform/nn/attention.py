@@ -22,23 +22,28 @@ def attend(
     query: Float[Tensor, "batch heads queries head_dim"],
     key: Float[Tensor, "batch heads keys head_dim"],
     value: Float[Tensor, "batch heads keys head_dim"],
-    mask: Bool[Tensor, "batch keys"],
+    mask: Bool[Tensor, "batch keys"] | None,
     return_weights: bool = False,
 ) -> tuple[Float[Tensor, "batch heads queries head_dim"], Float[Tensor, "batch heads queries keys"] | None]:
     """softmax(query key' / sqrt(head_dim)) value over the real keys.
 
     A row without any real key has no answer; it gets a finite one (attention to all keys), never NaN, so that
-    the caller can drop it with `torch.where` and gradients stay finite.
+    the caller can drop it with `torch.where` and gradients stay finite. `mask` None means that every key is
+    real, which is faster than a mask that is True everywhere.
 
     Returns:
         The context, and the softmax weights if asked for (else None).
     """
-    allowed = mask | ~mask.any(dim=-1, keepdim=True)
-    allowed = rearrange(allowed, "batch keys -> batch 1 1 keys")
+    allowed = None
+    if mask is not None:
+        allowed = mask | ~mask.any(dim=-1, keepdim=True)
+        allowed = rearrange(allowed, "batch keys -> batch 1 1 keys")
     if not return_weights:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed), None
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-    weights = scores.masked_fill(~allowed, -torch.inf).softmax(dim=-1)
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -torch.inf)
+    weights = scores.softmax(dim=-1)
     return weights @ value, weights
 
 
