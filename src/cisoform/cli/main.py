@@ -16,6 +16,9 @@ COMMANDS = {
     "isoform": LazyCommand(
         "cisoform.cli.isoform", "Expression of each transcript in every tissue (IsoFormer)."
     ),
+    "regulation": LazyCommand(
+        "cisoform.cli.regulation", "Expression from accessible peaks and tracks (CREformer)."
+    ),
     "benchmark": LazyCommand(
         "cisoform.cli.benchmark", "A recipe beside its ablations and baselines, as one table."
     ),

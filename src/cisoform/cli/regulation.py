@@ -1,0 +1,11 @@
+"""`cisoform regulation`: the commands of the regulatory system (CREformer), from the modules `regulation_*`."""
+
+from __future__ import annotations
+
+import typer
+
+from cisoform.cli import regulation_regions
+
+app = typer.Typer(help="Expression from accessible peaks (CREformer): both stages.", no_args_is_help=True)
+
+regulation_regions.add_commands(app)
