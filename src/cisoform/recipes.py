@@ -106,6 +106,7 @@ def small() -> IsoformRecipe:
             epochs=16,
             ema_decay=0.98,
         ),
+        loss=IsoformLossConfig(specificity=1.0),
     )
 
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from cisoform.configs import config_to_json, override
 from cisoform.data.isoform_dataset import Column, IsoformDataset
 from cisoform.data.loader import IsoformLoader, fit_normaliser
+from cisoform.data.targets import TargetNormaliser
 from cisoform.errors import InputError
 from cisoform.jobs.isoform_model import export_of, parsed
 from cisoform.models.isoformer import IsoFormer
@@ -19,6 +22,7 @@ from cisoform.recipes import IsoformRecipe, isoform_recipe
 from cisoform.training.isoform import IsoformTask
 from cisoform.training.loop import fit
 from cisoform.training.protocols import FitResult, Progress
+from cisoform.training.specificity import Specificity
 
 
 def choose_recipe(name: str, settings: Sequence[str] = (), seed: int = 0) -> IsoformRecipe:
@@ -95,9 +99,21 @@ def prepare(dataset: IsoformDataset, recipe: IsoformRecipe, name: str = "custom"
         loss=recipe.loss,
         columns=transcript_level or None,
         monitor=recipe.monitor,
+        specificity=_specificity(dataset, rows["train"], normaliser, transcript_level),
     )
     cropped = {key: source.cropped[key] + valid.cropped[key] for key in source.cropped}
     return PreparedRun(replace(recipe, model=config), name, dataset, task, source, valid, columns, cropped)
+
+
+def _specificity(
+    dataset: IsoformDataset,
+    train_rows: npt.NDArray[np.int64],
+    normaliser: TargetNormaliser,
+    columns: Sequence[int],
+) -> Specificity | None:
+    index = [dataset.column_index(name) for name in normaliser.columns]
+    labels = np.log1p(dataset.expression[train_rows][:, index])
+    return Specificity.fit(labels, normaliser.std.tolist(), columns)
 
 
 def train(

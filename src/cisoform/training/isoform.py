@@ -20,6 +20,7 @@ from cisoform.batches import IsoformBatch
 from cisoform.errors import InputError
 from cisoform.training.metrics import column_r2, column_spearman
 from cisoform.training.protocols import Export, Loss, Monitor
+from cisoform.training.specificity import Specificity
 
 _LOG_VARIANCE_RANGE = (-8.0, 8.0)
 
@@ -33,14 +34,19 @@ class IsoformLossConfig:
             "gaussian" (negative log-likelihood): the model then gives twice the tissues, first the means, then
             the logarithms of the variances.
         huber_delta: Where the Huber loss turns linear.
+        specificity: Weight of a further term on what differs between tissues (`training.specificity`), beside a
+            weight of 1 of each label. 0: none.
     """
 
     kind: Literal["mse", "huber", "gaussian"] = "mse"
     huber_delta: float = 1.0
+    specificity: float = 0.0
 
     def __post_init__(self) -> None:
         if self.huber_delta <= 0:
             raise ValueError(f"huber_delta={self.huber_delta} must be more than 0")
+        if self.specificity < 0:
+            raise ValueError(f"specificity={self.specificity} must be at least 0")
 
 
 class IsoformTask:
@@ -55,6 +61,7 @@ class IsoformTask:
             None: all.
         column_weights: Factor of each column's labels in the loss; multiplies the weights of the batch. None: 1.
         monitor: "r2" or "spearman" (larger is better) or "loss" (smaller is better).
+        specificity: Scale of the term that the loss's `specificity` weighs. None: no such term.
     """
 
     metrics: tuple[str, ...] = ("r2", "spearman", "loss")
@@ -69,8 +76,10 @@ class IsoformTask:
         columns: Sequence[int] | None = None,
         column_weights: Sequence[float] | None = None,
         monitor: Literal["r2", "spearman", "loss"] = "r2",
+        specificity: Specificity | None = None,
     ) -> None:
         self.model = model
+        self._specificity = specificity
         self.monitor = Monitor(monitor, "min" if monitor == "loss" else "max")
         self.loss_config = loss or IsoformLossConfig()
         self._columns = None if columns is None else list(columns)
@@ -88,7 +97,13 @@ class IsoformTask:
         if self._column_weights is not None:
             factor = self._column_weights.to(targets.device).expand_as(targets)
             weights = factor if weights is None else weights * factor
-        return masked_loss(self.model(batch), targets, weights, self.loss_config)
+        output = self.model(batch)
+        loss = masked_loss(output, targets, weights, self.loss_config)
+        if self._specificity is None or not self.loss_config.specificity:
+            return loss
+        mean = means(output.float(), self.loss_config)
+        term = self._specificity.loss(mean, torch.nan_to_num(targets), ~torch.isnan(targets))
+        return Loss(total=loss.total + self.loss_config.specificity * term, weight=loss.weight)
 
     def validate(self, batches: Iterable[IsoformBatch]) -> dict[str, float]:
         """Means over the validated columns of R2 and Spearman, and the mean loss over all labels."""
