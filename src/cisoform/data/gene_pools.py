@@ -61,19 +61,29 @@ class Pooling:
 
 @dataclass(frozen=True)
 class SparseRows:
-    """Rows of a sparse matrix on disk or in memory: row i has entries `offsets[i]:offsets[i + 1]`."""
+    """Rows of a sparse matrix on disk or in memory: stored row i has entries `offsets[i]:offsets[i + 1]`.
+
+    Rows are asked for by number; `stored` is the stored row of each, None = the same.
+    """
 
     offsets: IntArray
     columns: npt.NDArray[np.int32]
     values: FloatArray
     width: int
+    stored: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def bounds(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """First entry of each row, and how many it has."""
+        at = rows if self.stored is None else self.stored[rows]
+        return self.offsets[at], self.offsets[at + 1] - self.offsets[at]
+
     def row(self, row: int) -> tuple[npt.NDArray[np.int32], FloatArray]:
         """Columns and values of a row."""
-        part = slice(int(self.offsets[row]), int(self.offsets[row + 1]))
+        start, count = self.bounds(np.array([row]))
+        part = slice(int(start[0]), int(start[0] + count[0]))
         return np.asarray(self.columns[part]), np.asarray(self.values[part])
 
     def sum(self, rows: IntArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
@@ -81,19 +91,19 @@ class SparseRows:
         if len(rows) == 1:
             columns, values = self.row(int(rows[0]))
             return columns, values.astype(np.float64)
-        counts = self.offsets[rows + 1] - self.offsets[rows]
+        starts, counts = self.bounds(rows)
         total = np.zeros(self.width)
         for first, last in cut_rows(np.concatenate([[0], np.cumsum(counts)]), 0, BLOCK_ENTRIES):
-            entry = ragged_positions(self.offsets[rows[first:last]], counts[first:last])
+            entry = ragged_positions(starts[first:last], counts[first:last])
             total += np.bincount(self.columns[entry], weights=self.values[entry], minlength=self.width)
         held = np.flatnonzero(total)
         return held.astype(np.int32), total[held]
 
     def blocks(self, rows: IntArray, max_entries: int = BLOCK_ENTRIES) -> Iterator[tuple[slice, SparseRows]]:
         """Some rows in pieces of at most `max_entries` entries, and which of the rows each piece is."""
-        counts = self.offsets[rows + 1] - self.offsets[rows]
+        starts, counts = self.bounds(rows)
         for first, last in cut_rows(np.concatenate([[0], np.cumsum(counts)]), 0, max_entries):
-            entry = ragged_positions(self.offsets[rows[first:last]], counts[first:last])
+            entry = ragged_positions(starts[first:last], counts[first:last])
             offsets = np.concatenate([[0], np.cumsum(counts[first:last])]).astype(np.int64)
             yield slice(first, last), SparseRows(offsets, self.columns[entry], self.values[entry], self.width)
 

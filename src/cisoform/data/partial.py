@@ -149,6 +149,9 @@ class PartialFolder:
     def publish(self, overwrite: bool) -> None:
         """Remove the traces of the work and give the folder its final name."""
         shutil.rmtree(self.path / WORK, ignore_errors=True)
+        for file in self.path.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
         (self.path / _LOG).unlink()
         (self.path / _LOCK).unlink()
         self._lock.close()
@@ -223,8 +226,9 @@ def partial_folder(
         folder._write({"settings": text})
     try:
         yield folder
-    except InputError:
-        folder.discard()
+    except InputError as error:
+        if not isinstance(error.__context__, OSError):  # a full disk is no mistake of the input
+            folder.discard()
         raise
     finally:
         folder.close()

@@ -52,7 +52,8 @@ def read_multiome(path: PathLike, layer: str | None = None) -> Multiome:
     """
     with open_hdf5(path, "multiome") as file:
         if "matrix" in file:
-            return _read_10x(Path(path), file["matrix"])
+            rna, atac = _read_10x(Path(path), file["matrix"], (GENE_EXPRESSION, PEAKS))
+            return Multiome(rna, atac, str(path))
         if "mod" in file:
             return _read_h5mu(Path(path), file, layer)
         if "X" in file and "obs" in file:
@@ -80,7 +81,13 @@ def read_h5ad(path: PathLike, what: str, layer: str | None = None) -> CountMatri
         return _read_anndata(Path(path), file, "", layer)
 
 
-def _read_10x(path: Path, matrix: Any) -> Multiome:
+def read_rna_10x(path: PathLike) -> CountMatrix | None:
+    """The genes of a 10x `.h5`, or None if the file is no such file."""
+    with open_hdf5(path, "rna") as file:
+        return _read_10x(Path(path), file["matrix"], (GENE_EXPRESSION,))[0] if "matrix" in file else None
+
+
+def _read_10x(path: Path, matrix: Any, wanted: Sequence[str]) -> list[CountMatrix]:
     if "features" not in matrix:
         raise InputError(
             f"{path}: has no features group (Cell Ranger < 3); give the filtered_feature_bc_matrix.h5 of "
@@ -97,8 +104,8 @@ def _read_10x(path: Path, matrix: Any) -> Multiome:
         )
     cells = texts(matrix["barcodes"])
     _refuse_repeats(cells, str(path), "barcode")
-    found = {}
-    for kind in (GENE_EXPRESSION, PEAKS):
+    found = []
+    for kind in wanted:
         columns = np.flatnonzero(kinds == kind)
         if not len(columns):
             held = ", ".join(sorted(set(kinds.tolist())))
@@ -107,12 +114,12 @@ def _read_10x(path: Path, matrix: Any) -> Multiome:
             )
         own = [ids[column] for column in columns.tolist()]
         _refuse_repeats(own, str(path), "feature id")
-        found[kind] = CountMatrix(
-            *(path, "matrix", "csr", (n_cells, n_features), cells, own),
-            [names[column] for column in columns.tolist()],
-            columns.astype(np.int64),
+        own_names = [names[column] for column in columns.tolist()]
+        shape = (n_cells, n_features)
+        found.append(
+            CountMatrix(path, "matrix", "csr", shape, cells, own, own_names, columns.astype(np.int64))
         )
-    return Multiome(found[GENE_EXPRESSION], found[PEAKS], str(path))
+    return found
 
 
 def _read_h5mu(path: Path, file: Any, layer: str | None) -> Multiome:

@@ -1,0 +1,477 @@
+"""Build a data set of genes in cells from multiome files: streamed, in bounded memory, and resumable after a kill.
+
+The counts are brought into the build's order on disk (`gene_counts`), cells are grouped (`gene_pools`), and signal and
+expression of the groups are written block by block (`gene_signal`). The folder appears under its final name when it is
+whole. The same inputs and settings give the same bytes, resumed or not.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+import cisoform
+from cisoform.data.gene_counts import counts_of_fragments, import_matrix, imported, scan_fragments
+from cisoform.data.gene_index import GenePeaks, index_genes
+from cisoform.data.gene_inputs import GeneBuildConfig, GeneInputs, MatchedInputs, match_inputs
+from cisoform.data.gene_pools import Groups, SparseRows, group_cells
+from cisoform.data.gene_signal import (
+    collect_coverage,
+    level_edges,
+    level_states,
+    write_coverage,
+    write_expression,
+    write_levels,
+)
+from cisoform.data.genes import FORMAT, FORMAT_VERSION, GENES, GROUPS, MANIFEST, PEAKS, SPLITS, content_hash
+from cisoform.data.isoform_dataset import save_in_pieces
+from cisoform.data.partial import WORK, PartialFolder, partial_folder
+from cisoform.errors import InputError
+from cisoform.genome.files import PathLike, sha256_file, write_json
+from cisoform.genome.fragments import FragmentScan
+from cisoform.genome.interval import Interval
+from cisoform.genome.peaks import PEAK_WINDOW, Peaks, check_assembly
+from cisoform.genome.ragged import Ragged
+
+Progress = Callable[[str, float], None]
+_WINDOW_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class GeneBuildSummary:
+    """What was built, for the caller to show.
+
+    Attributes:
+        path: The data set.
+        hash: SHA-256 of its content.
+        n_cells: Cells that take part.
+        n_groups: Cells or pools of the data set.
+        n_genes: Genes with peaks.
+        n_peaks: Peaks.
+        peaks_per_gene: Mean number of peaks of a gene.
+        n_samples: (group, gene) pairs with expression.
+        n_open: (group, peak) pairs with signal.
+        n_states: Distinct states with signal.
+        signal: "levels" (a count per peak) or "coverage" (per-base, from fragments).
+        splits: Genes and groups of each split.
+        tss_enrichment: Accessibility of starts over their surroundings; None = too few genes to tell.
+        resumed: Whether work of an earlier process was taken up.
+        notes: What was noticed, a line each.
+    """
+
+    path: Path
+    hash: str
+    n_cells: int
+    n_groups: int
+    n_genes: int
+    n_peaks: int
+    peaks_per_gene: float
+    n_samples: int
+    n_open: int
+    n_states: int
+    signal: str
+    splits: dict[str, dict[str, int]]
+    tss_enrichment: float | None
+    resumed: bool
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def build_genes(
+    inputs: GeneInputs,
+    out: PathLike,
+    config: GeneBuildConfig | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> GeneBuildSummary:
+    """Build a data set folder.
+
+    Args:
+        inputs: The files.
+        out: Folder to write; it must not exist, or be empty.
+        config: What is built; None = defaults.
+        resume: Refuse to begin anew where an earlier process left work of other inputs or settings. Work of the same
+            is always taken up.
+        overwrite: Replace what stands there.
+        progress: Called with what is being done and the share done.
+
+    Raises:
+        InputError: At the first thing that does not fit; nothing is then left.
+    """
+    config = config or GeneBuildConfig()
+    say = progress or _silent
+    matched = match_inputs(inputs, config)
+    fingerprints = {
+        what: {"name": Path(path).name, "sha256": sha256_file(path)} for what, path in inputs.named().items()
+    }
+    settings = {"inputs": fingerprints, "config": asdict(config), "version": cisoform.__version__}
+    with partial_folder(out, settings, resume, overwrite) as folder:
+        build = _Build(folder, inputs, config, matched, say)
+        summary = build.run(fingerprints)
+        folder.publish(overwrite)
+    say("done", 1.0)
+    return summary
+
+
+def _silent(text: str, share: float) -> None:
+    """Progress of a caller who wants none."""
+
+
+class _Build:
+    """One build; each method is a stage."""
+
+    def __init__(
+        self,
+        folder: PartialFolder,
+        inputs: GeneInputs,
+        config: GeneBuildConfig,
+        matched: MatchedInputs,
+        say: Progress,
+    ) -> None:
+        self.folder, self.inputs, self.config, self.matched, self.say = folder, inputs, config, matched, say
+        self.peaks: Peaks = matched.peaks
+        self.n_cells = len(matched.cells)
+        self.notes = list(matched.notes)
+
+    def run(self, fingerprints: dict[str, Any]) -> GeneBuildSummary:
+        resumed = self.folder.resumed
+        genes, index = self._genes()
+        rna, umi = self._rna(genes)
+        atac, depth, peak_totals = self._atac()
+        self._check_assembly(genes, peak_totals)
+        groups = self._groups(atac, umi, depth)
+        group_depth = _sums(groups.members, depth)
+        group_umi = _sums(groups.members, umi)
+        edges = self._signal(groups, atac, group_depth)
+        write_expression(self.folder, rna, groups.members, group_umi, self.config.allow_normalised, self.say)
+        _offsets(self.folder, "expressed")
+        self._windows()
+        self._tables(genes, index, groups, group_depth, group_umi)
+        return self._finish(genes, index, groups, edges, fingerprints, resumed)
+
+    # --- genes and peaks --------------------------------------------------------------------------------------------
+
+    def _genes(self) -> tuple[pl.DataFrame, GenePeaks]:
+        """Genes that have peaks, sorted by split and place, and their peaks."""
+        matched, config = self.matched, self.config
+        table = matched.genes.with_columns(
+            pl.when(pl.col("chrom").is_in(matched.test_chromosomes))
+            .then(pl.lit("test"))
+            .when(pl.col("chrom").is_in(matched.valid_chromosomes))
+            .then(pl.lit("valid"))
+            .otherwise(pl.lit("train"))
+            .alias("split")
+        )
+        order = {name: rank for rank, name in enumerate(SPLITS)}
+        table = table.with_row_index("place").with_columns(
+            pl.col("split").replace_strict(order, return_dtype=pl.Int8).alias("rank")
+        )
+        table = table.sort(["rank", "place"]).drop("rank", "place")
+        index = self._index(table)
+        without = int((index.count == 0).sum())
+        if without == table.height:
+            raise InputError(
+                f"{self.inputs.annotation}: none of its {without:,} genes has a peak within {config.reach_bp:,} bp of "
+                "its TSS; are annotation and peaks of the same assembly? (--reach widens the window)"
+            )
+        if without:
+            self.notes.append(
+                f"{without:,} of {table.height:,} genes have no peak within {config.reach_bp:,} bp and are left out"
+            )
+            table = table.filter(pl.Series(index.count > 0))
+            index = self._index(table)
+        return table, index
+
+    def _index(self, table: pl.DataFrame) -> GenePeaks:
+        rank = {name: number for number, name in enumerate(self.peaks.chroms)}
+        chrom = np.array([rank[name] for name in table["chrom"].to_list()], dtype=np.int64)
+        minus = (table["strand"] == "-").to_numpy()
+        return index_genes(
+            self.peaks, chrom, table["tss"].to_numpy(), minus, self.config.reach_bp, self.config.max_peaks
+        )
+
+    def _check_assembly(self, genes: pl.DataFrame, totals: npt.NDArray[np.float64]) -> None:
+        rank = {name: number for number, name in enumerate(self.peaks.chroms)}
+        chrom = np.array([rank[name] for name in genes["chrom"].to_list()], dtype=np.int64)
+        where = self.inputs.peaks or self.inputs.atac or self.inputs.multiome or ""
+        self.enrichment = check_assembly(
+            self.peaks, totals, chrom, genes["tss"].to_numpy(), self.config.min_tss_enrichment, str(where)
+        )
+
+    # --- counts -----------------------------------------------------------------------------------------------------
+
+    def _rna(self, genes: pl.DataFrame) -> tuple[SparseRows, npt.NDArray[np.float64]]:
+        column = np.full(len(self.matched.rna.feature_ids), -1, dtype=np.int64)
+        column[genes["feature"].to_numpy()] = np.arange(genes.height)
+        import_matrix(
+            self.folder,
+            "rna",
+            self.matched.rna,
+            self.matched.rna_cell,
+            column,
+            self.config.allow_normalised,
+            self.say,
+        )
+        return imported(self.folder, "rna", self.n_cells, genes.height)
+
+    def _atac(self) -> tuple[SparseRows | None, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Counts per peak where needed, depth of each cell, and counts of each peak over all cells."""
+        matched = self.matched
+        if self.inputs.fragments is not None:
+            scan = FragmentScan(self.inputs.fragments, matched.cells, matched.genome.chroms)
+            found = scan_fragments(self.folder, scan, self.peaks, self.say)
+            self.notes.append(f"fragments: {found['text']}")
+            counts = counts_of_fragments(self.folder, self.n_cells, len(self.peaks))
+            depth = np.array(found["per_cell"], dtype=np.float64)
+        else:
+            assert (
+                matched.atac is not None and matched.atac_cell is not None and matched.atac_peak is not None
+            )
+            import_matrix(
+                self.folder,
+                "atac",
+                matched.atac,
+                matched.atac_cell,
+                matched.atac_peak,
+                self.config.allow_normalised,
+                self.say,
+            )
+            counts, depth = imported(self.folder, "atac", self.n_cells, len(self.peaks))
+        totals = np.zeros(len(self.peaks))
+        for first in range(0, len(counts.columns), 1 << 22):
+            part = slice(first, first + (1 << 22))
+            totals += np.bincount(counts.columns[part], weights=counts.values[part], minlength=len(totals))
+        return counts, depth, totals
+
+    # --- groups, signal ---------------------------------------------------------------------------------------------
+
+    def _groups(
+        self, atac: SparseRows | None, umi: npt.NDArray[np.float64], depth: npt.NDArray[np.float64]
+    ) -> Groups:
+        matched, config = self.matched, self.config
+        kept = np.flatnonzero((umi > 0) & (depth > 0))
+        if not len(kept):
+            raise InputError(
+                "no cell has counts of both genes and peaks; is the ATAC side of other cells or assembly?"
+            )
+        if len(kept) < self.n_cells:
+            self.notes.append(
+                f"{self.n_cells - len(kept):,} of {self.n_cells:,} cells have no RNA or no ATAC counts and are left out"
+            )
+        rows = kept.tolist()
+        own = None if atac is None else _some_rows(atac, kept)
+        labels = None if matched.label is None else [matched.label[row] for row in rows]
+        groups = group_cells(
+            config.pool,
+            [matched.cells[row] for row in rows],
+            [matched.part[row] for row in rows],
+            own,
+            labels,
+            config.max_groups,
+            config.seed,
+        )
+        self.notes.extend(groups.notes)
+        self.n_cells_kept = len(kept)
+        members = Ragged(kept[groups.members.data], groups.members.offsets)
+        return Groups(groups.names, groups.part, members, [])
+
+    def _signal(
+        self, groups: Groups, atac: SparseRows | None, depth: npt.NDArray[np.float64]
+    ) -> tuple[float, ...]:
+        config, folder = self.config, self.folder
+        train = np.flatnonzero(np.array(groups.part) == "train")
+        if self.inputs.fragments is not None:
+            edges = write_coverage(folder, self.n_cells, groups.members, depth, config.edges, train, self.say)
+            collect_coverage(folder, len(groups.names))
+            return edges
+        assert atac is not None
+        edges = level_edges(
+            config.edges, atac, groups.members, depth, self.peaks, train, config.allow_normalised
+        )
+        write_levels(
+            folder, atac, groups.members, depth, self.peaks, edges, config.allow_normalised, self.say
+        )
+        _offsets(folder, "open")
+        peak, level = level_states(folder, len(self.peaks))
+        np.save(folder.path / "state_peak.npy", peak)
+        np.save(folder.path / "state_level.npy", level)
+        return edges
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def _windows(self) -> None:
+        """Base codes of every peak's window, a chromosome at a time."""
+        peaks, genome = self.peaks, self.matched.genome
+
+        def pieces() -> Any:
+            for number in np.unique(peaks.chrom).tolist():
+                name = peaks.chroms[number]
+                pad = PEAK_WINDOW
+                length = genome.chroms[name]
+                codes = genome.fetch(Interval(name, -pad, length + pad))
+                starts = peaks.window_start[peaks.chrom == number] + pad
+                for first in range(0, len(starts), _WINDOW_ROWS):
+                    part = starts[first : first + _WINDOW_ROWS]
+                    yield codes[part[:, None] + np.arange(PEAK_WINDOW)]
+
+        save_in_pieces(self.folder.path / "windows.npy", np.uint8, (len(peaks), PEAK_WINDOW), pieces())
+
+    def _tables(
+        self,
+        genes: pl.DataFrame,
+        index: GenePeaks,
+        groups: Groups,
+        depth: npt.NDArray[np.float64],
+        umi: npt.NDArray[np.float64],
+    ) -> None:
+        peaks, path = self.peaks, self.folder.path
+        gene_table = genes.select(
+            "gene_id", "gene_name", "biotype", "chrom", "strand", "tss", "split"
+        ).with_columns(
+            pl.Series("first_peak", index.first),
+            pl.Series("n_peaks", index.count),
+            pl.Series("tss_peak", index.tss_peak),
+            pl.Series("promoter", index.promoter),
+        )
+        _write_table(path / GENES, gene_table)
+        names = [peaks.chroms[number] for number in peaks.chrom.tolist()]
+        _write_table(path / PEAKS, pl.DataFrame({"chrom": names, "start": peaks.start, "end": peaks.end}))
+        types = _types_of(groups, self.matched.cell_type, self.config.pool.kind == "pseudobulk")
+        _write_table(
+            path / GROUPS,
+            pl.DataFrame(
+                {
+                    "name": groups.names,
+                    "cell_type": types,
+                    "split": groups.part,
+                    "n_cells": groups.members.lengths.astype(np.int32),
+                    "depth": depth,
+                    "umi": umi,
+                }
+            ),
+        )
+
+    def _finish(
+        self,
+        genes: pl.DataFrame,
+        index: GenePeaks,
+        groups: Groups,
+        edges: tuple[float, ...],
+        fingerprints: dict[str, Any],
+        resumed: bool,
+    ) -> GeneBuildSummary:
+        path, config = self.folder.path, self.config
+        signal = "levels" if self.inputs.fragments is None else "coverage"
+        counts = {
+            "cells": self.n_cells_kept,
+            "groups": len(groups.names),
+            "genes": genes.height,
+            "peaks": len(self.peaks),
+            "samples": len(np.load(path / "expressed_gene.npy", mmap_mode="r")),
+            "open": len(np.load(path / "open_peak.npy", mmap_mode="r")),
+            "states": len(np.load(path / "state_peak.npy", mmap_mode="r")),
+        }
+        files = sorted(file for file in path.iterdir() if file.suffix in (".npy", ".parquet"))
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "signal": signal,
+            "edges": list(edges),
+            "expression": "as given" if config.allow_normalised else "log1p of counts per 10,000",
+            "counts": counts,
+            "files": {
+                file.name: {"bytes": file.stat().st_size, "sha256": sha256_file(file)} for file in files
+            },
+        }
+        scale = (
+            "as given"
+            if config.allow_normalised
+            else "per 10 bp and a million of the group's "
+            + ("counts in peaks" if signal == "levels" else "cuts")
+        )
+        digest = content_hash(manifest)
+        splits = {
+            part: {"genes": int((genes["split"] == part).sum()), "groups": groups.part.count(part)}
+            for part in SPLITS
+        }
+        write_json(
+            path / MANIFEST,
+            {
+                **manifest,
+                "hash": digest,
+                "depth_normalisation": scale,
+                "splits": splits,
+                "tss_enrichment": self.enrichment,
+                "settings": asdict(config),
+                "inputs": fingerprints,
+                "notes": [_without_folders(note, self.inputs) for note in self.notes],
+                "cisoform_version": cisoform.__version__,
+            },
+        )
+        return GeneBuildSummary(
+            path=self.folder.final,
+            hash=digest,
+            n_cells=counts["cells"],
+            n_groups=counts["groups"],
+            n_genes=counts["genes"],
+            n_peaks=counts["peaks"],
+            peaks_per_gene=float(index.count.mean()),
+            n_samples=counts["samples"],
+            n_open=counts["open"],
+            n_states=counts["states"],
+            signal=signal,
+            splits=splits,
+            tss_enrichment=self.enrichment,
+            resumed=resumed,
+            notes=self.notes,
+        )
+
+
+def _sums(members: Ragged, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Sum of the values of the members of each group."""
+    return np.add.reduceat(values[members.data], members.offsets[:-1])
+
+
+def _some_rows(matrix: SparseRows, rows: npt.NDArray[np.int64]) -> SparseRows:
+    """The matrix with rows renumbered to the given ones."""
+    stored = rows if matrix.stored is None else matrix.stored[rows]
+    return SparseRows(matrix.offsets, matrix.columns, matrix.values, matrix.width, stored)
+
+
+def _types_of(groups: Groups, types: list[str], pseudobulk: bool) -> list[str]:
+    """Cell type of each group: of the cell, of the centre of a pool, or the one that a pseudobulk's cells share."""
+    found = []
+    for number in range(len(groups.names)):
+        cells = groups.members[number].tolist()
+        several = pseudobulk and len({types[cell] for cell in cells}) > 1
+        found.append("mixed" if several else types[cells[0]])
+    return found
+
+
+def _offsets(folder: PartialFolder, name: str) -> None:
+    counts = np.load(folder.path / WORK / f"{name}_count.npy")
+    np.save(folder.path / f"{name}_offsets.npy", np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
+
+
+def _write_table(path: Path, table: pl.DataFrame) -> None:
+    buffer = io.BytesIO()
+    table.write_parquet(buffer)
+    path.write_bytes(buffer.getbuffer())
+
+
+def _without_folders(note: str, inputs: GeneInputs) -> str:
+    for path in inputs.named().values():
+        note = note.replace(str(path), Path(path).name)
+    return note
