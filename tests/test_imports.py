@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"nn", "batches"},
     "training": {"models", "batches", "weights.store"},  # checkpoints are written where weights are
     "analysis": {"models", "data", "genome", "batches"},
-    "benchmark": {"training", "analysis", "data", "models", "genome.sequence"},
+    "benchmark": {"training", "analysis", "data", "models", "batches", "tokens", "genome.sequence"},
     "weights": {"models", "batches", "tokens"},  # the order of a vocabulary is part of its embedding
     "features": {"models", "data", "batches"},
     "report": {"benchmark", "analysis", "data"},
