@@ -8,7 +8,7 @@ whole. The same inputs and settings give the same bytes, resumed or not.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,13 @@ from cisoform.data.gene_index import GenePeaks, index_genes
 from cisoform.data.gene_inputs import GeneBuildConfig, GeneInputs, MatchedInputs, match_inputs
 from cisoform.data.gene_pools import Groups, SparseRows, group_cells
 from cisoform.data.gene_signal import (
+    PER_CELL_COUNTS,
+    Bins,
     collect_coverage,
+    fragment_bins,
     level_edges,
     level_states,
+    track_bins,
     write_coverage,
     write_expression,
     write_levels,
@@ -155,7 +159,7 @@ class _Build:
         group_depth = _sums(groups.members, depth)
         group_umi = _sums(groups.members, umi)
         edges = self._signal(groups, atac, group_depth)
-        write_expression(self.folder, rna, groups.members, group_umi, self.config.allow_normalised, self.say)
+        write_expression(self.folder, rna, groups.members, self._scale(groups, group_umi), self.say)
         _offsets(self.folder, "expressed")
         self._windows()
         self._tables(genes, index, groups, group_depth, group_umi)
@@ -212,7 +216,34 @@ class _Build:
 
     # --- counts -----------------------------------------------------------------------------------------------------
 
+    @property
+    def expression(self) -> str:
+        """What the expression values are."""
+        if self.matched.bulk is not None:
+            return "log1p of the table"
+        return "as given" if self.config.allow_normalised else "log1p of counts per 10,000"
+
+    def _scale(
+        self, groups: Groups, umi: npt.NDArray[np.float64]
+    ) -> Callable[[npt.NDArray[np.float64], int], npt.NDArray[np.float64]]:
+        """From summed values of a group to the stored scale."""
+        if self.matched.bulk is not None:
+            return lambda values, _: np.log1p(values)
+        if self.config.allow_normalised:
+            sizes = groups.members.lengths
+            return lambda values, group: values / sizes[group]
+        return lambda values, group: np.log1p(values * (PER_CELL_COUNTS / umi[group]))
+
     def _rna(self, genes: pl.DataFrame) -> tuple[SparseRows, npt.NDArray[np.float64]]:
+        if self.matched.bulk is not None:
+            values = self.matched.bulk.values[:, genes["feature"].to_numpy()]
+            row, gene = np.nonzero(values)
+            ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(values)))]).astype(np.int64)
+            counts = SparseRows(
+                ends, gene.astype(np.int32), values[row, gene].astype(np.float32), genes.height
+            )
+            return counts, values.sum(axis=1, dtype=np.float64)
+        assert self.matched.rna is not None
         column = np.full(len(self.matched.rna.feature_ids), -1, dtype=np.int64)
         column[genes["feature"].to_numpy()] = np.arange(genes.height)
         import_matrix(
@@ -229,6 +260,8 @@ class _Build:
     def _atac(self) -> tuple[SparseRows | None, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Counts per peak where needed, depth of each cell, and counts of each peak over all cells."""
         matched = self.matched
+        if matched.bulk is not None:
+            return None, np.ones(self.n_cells), (self.peaks.end - self.peaks.start).astype(np.float64)
         if self.inputs.fragments is not None:
             scan = FragmentScan(self.inputs.fragments, matched.cells, matched.genome.chroms)
             found = scan_fragments(self.folder, scan, self.peaks, self.say)
@@ -292,8 +325,17 @@ class _Build:
     ) -> tuple[float, ...]:
         config, folder = self.config, self.folder
         train = np.flatnonzero(np.array(groups.part) == "train")
-        if self.inputs.fragments is not None:
-            edges = write_coverage(folder, self.n_cells, groups.members, depth, config.edges, train, self.say)
+        bulk = self.matched.bulk
+        if bulk is not None or self.inputs.fragments is not None:
+
+            def pieces() -> Iterator[Bins]:
+                if bulk is not None:
+                    return track_bins(bulk.tracks, self.peaks, self.matched.genome.chroms)
+                return fragment_bins(folder, self.n_cells, groups.members, depth)
+
+            edges = write_coverage(
+                folder, pieces, len(self.peaks), len(groups.names), config.edges, train, self.say
+            )
             collect_coverage(folder, len(groups.names))
             return edges
         assert atac is not None
@@ -373,7 +415,7 @@ class _Build:
         resumed: bool,
     ) -> GeneBuildSummary:
         path, config = self.folder.path, self.config
-        signal = "levels" if self.inputs.fragments is None else "coverage"
+        signal = "coverage" if self.inputs.fragments or self.matched.bulk else "levels"
         counts = {
             "cells": self.n_cells_kept,
             "groups": len(groups.names),
@@ -389,18 +431,16 @@ class _Build:
             "format_version": FORMAT_VERSION,
             "signal": signal,
             "edges": list(edges),
-            "expression": "as given" if config.allow_normalised else "log1p of counts per 10,000",
+            "expression": self.expression,
             "counts": counts,
             "files": {
                 file.name: {"bytes": file.stat().st_size, "sha256": sha256_file(file)} for file in files
             },
         }
-        scale = (
-            "as given"
-            if config.allow_normalised
-            else "per 10 bp and a million of the group's "
-            + ("counts in peaks" if signal == "levels" else "cuts")
-        )
+        scale = "counts in peaks" if signal == "levels" else "cuts"
+        scale = f"per 10 bp and a million of the group's {scale}"
+        if self.matched.bulk is not None or (config.allow_normalised and signal == "levels"):
+            scale = "as given"
         digest = content_hash(manifest)
         splits = {
             part: {"genes": int((genes["split"] == part).sum()), "groups": groups.part.count(part)}

@@ -19,9 +19,9 @@ from cisoform.genome.fragments import Cuts, FragmentScan
 from cisoform.genome.hdf5 import CountMatrix
 from cisoform.genome.peaks import PEAK_WINDOW, Peaks
 
-N_BUCKETS = 64
-"""Fragments are sorted on disk in so many parts, each of which fits into memory."""
-_BUCKET_BUFFER = 1 << 16
+_BUCKET_FILE_BYTES = 16 << 20
+_MAX_BUCKETS = 256
+"""Fragments are sorted on disk in parts that fit into memory: one for so many (compressed) bytes of the file."""
 
 IntArray = npt.NDArray[np.int64]
 Say = Callable[[str, float], None]
@@ -103,11 +103,6 @@ def _loader(folder: Path) -> Callable[[str], Any]:
     return load
 
 
-def bucket_of(peak: npt.NDArray[Any], n_peaks: int) -> npt.NDArray[Any]:
-    """The part of the disk sort that a peak belongs to; ascending with the peak."""
-    return peak.astype(np.int64) * N_BUCKETS // max(n_peaks, 1)
-
-
 def cuts_in_windows(cuts: Cuts, peaks: Peaks) -> tuple[IntArray, IntArray, IntArray]:
     """Peak, cell and 10-bp bin of every cut that lies in the 1,029-bp window of a peak (of each, if of several)."""
     spacing = 1 << 34
@@ -129,30 +124,23 @@ def scan_fragments(folder: PartialFolder, scan: FragmentScan, peaks: Peaks, say:
     if folder.finished("fragments"):
         found: dict[str, Any] = folder.value("fragments")
         return found
-    arrays = [
-        folder.arrays("fragments", [(f"{WORK}/cuts_{bucket:02d}", np.int64)]).popitem()[1]
-        for bucket in range(N_BUCKETS)
-    ]
     size = max(1, scan.path.stat().st_size)
+    n_buckets = min(_MAX_BUCKETS, -(-size // _BUCKET_FILE_BYTES))
+    # Bucket b takes the peaks from first_peak[b] on.
+    first_key = (np.arange(n_buckets + 1) * len(peaks) // n_buckets) * len(scan.cells) * N_BINS
+    names = [f"{WORK}/cuts_{bucket:03d}" for bucket in range(n_buckets)]
+    arrays = folder.arrays("fragments", [(name, np.int64) for name in names])
     for block in scan.blocks():
         peak, cell, bins = cuts_in_windows(block, peaks)
         keys = (peak * len(scan.cells) + cell) * N_BINS + bins
         keys.sort()
-        edges = np.searchsorted(
-            bucket_of(keys // (len(scan.cells) * N_BINS), len(peaks)), np.arange(N_BUCKETS + 1)
-        )
-        for bucket, array in enumerate(arrays):
+        edges = np.searchsorted(keys, first_key)
+        for bucket, array in enumerate(arrays.values()):
             array.append(keys[edges[bucket] : edges[bucket + 1]])
         say("reading fragments", min(1.0, scan.n_fragments * 12 / size))
     text = scan.check()
-    value = {"per_cell": (2 * scan.per_cell).tolist(), "text": text}
-    folder.settle(
-        "fragments",
-        1,
-        {f"{WORK}/cuts_{bucket:02d}": array for bucket, array in enumerate(arrays)},
-        True,
-        value,
-    )
+    value = {"per_cell": (2 * scan.per_cell).tolist(), "text": text, "buckets": n_buckets}
+    folder.settle("fragments", 1, arrays, True, value)
     return value
 
 
@@ -161,8 +149,8 @@ def bucket_entries(
 ) -> Iterator[tuple[IntArray, IntArray, IntArray, IntArray]]:
     """Per bucket the distinct (peak, cell, bin) and the cuts there, sorted."""
     load = _loader(folder.path / WORK)
-    for bucket in range(N_BUCKETS):
-        keys, counts = np.unique(load(f"cuts_{bucket:02d}"), return_counts=True)
+    for bucket in range(folder.value("fragments")["buckets"]):
+        keys, counts = np.unique(load(f"cuts_{bucket:03d}"), return_counts=True)
         pair, bins = np.divmod(keys, N_BINS)
         peak, cell = np.divmod(pair, n_cells)
         yield peak, cell, bins, counts.astype(np.int64)
@@ -176,7 +164,7 @@ def counts_of_fragments(folder: PartialFolder, n_cells: int, n_peaks: int) -> Sp
     for bucket, (peak, cell, _, count) in enumerate(bucket_entries(folder, n_cells)):
         pair, first = np.unique(peak * n_cells + cell, return_index=True)
         sums = np.add.reduceat(count, first) if len(first) else count
-        part = path / f"pairs_{bucket:02d}.npy"
+        part = path / f"pairs_{bucket:03d}.npy"
         np.save(part, np.stack([pair, sums]))
         parts.append(part)
         held[1:] += np.bincount(pair % n_cells, minlength=n_cells)

@@ -19,6 +19,7 @@ import polars as pl
 from cisoform.data.gene_pools import Pooling
 from cisoform.data.splits import split_by_filling
 from cisoform.errors import InputError
+from cisoform.genome.expression import read_expression
 from cisoform.genome.fasta import Genome
 from cisoform.genome.files import PathLike
 from cisoform.genome.hdf5 import CountMatrix
@@ -26,6 +27,7 @@ from cisoform.genome.multiome import cell_column, match_barcodes, read_h5ad, rea
 from cisoform.genome.names import IdMatch, match_ids
 from cisoform.genome.peaks import Peaks, parse_peak_names, place_peaks, read_peaks
 from cisoform.genome.starts import gene_starts
+from cisoform.genome.tracks import SignalTrack, read_track_table
 from cisoform.tokens.peaks import check_edges
 
 PUBLISHED_TEST, PUBLISHED_VALID = ("chr8", "chr10"), ("chr9",)
@@ -37,7 +39,9 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class GeneInputs:
-    """Files of a build: either `multiome`, or `rna` with `atac`, or `rna` with `fragments` and `peaks`."""
+    """Files of a build: `multiome`; `rna` with `atac`; `rna` with `fragments` and `peaks`; or, of bulk samples
+    instead of cells, `tracks` with `peaks` and `expression`.
+    """
 
     genome: PathLike
     annotation: PathLike
@@ -47,8 +51,23 @@ class GeneInputs:
     fragments: PathLike | None = None
     peaks: PathLike | None = None
     cells: PathLike | None = None
+    tracks: PathLike | None = None
+    expression: PathLike | None = None
 
     def __post_init__(self) -> None:
+        if self.tracks is not None:
+            others = [
+                name for name in ("multiome", "rna", "atac", "fragments") if getattr(self, name) is not None
+            ]
+            if others:
+                raise InputError(
+                    f"--tracks (bulk samples) cannot be given together with --{others[0]} (cells)"
+                )
+            if self.peaks is None or self.expression is None:
+                raise InputError("--tracks needs --peaks and --expression")
+            return
+        if self.expression is not None:
+            raise InputError("--expression goes with --tracks (bulk samples)")
         if (self.multiome is None) == (self.rna is None):
             raise InputError("give either --multiome, or --rna with --atac (or with --fragments and --peaks)")
         if self.multiome is not None and self.atac is not None:
@@ -117,14 +136,27 @@ class GeneBuildConfig:
 
 
 @dataclass(frozen=True)
+class BulkInputs:
+    """Bulk samples: a signal track of each, and its expression.
+
+    Attributes:
+        tracks: One track a sample.
+        values: Expression (samples, features) on the linear scale of the table.
+    """
+
+    tracks: list[SignalTrack]
+    values: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class MatchedInputs:
     """What takes part, by name.
 
     Attributes:
         genome: The genome.
-        rna: Counts of genes.
+        rna: Counts of genes; None for bulk samples.
         atac: Counts of peaks, or None where only fragments are given.
-        cells: Barcodes of the cells of both, in the order of `rna`.
+        cells: Barcodes of the cells of both, in the order of `rna`; or the bulk samples.
         rna_cell: Number in the build of each cell of `rna`, -1 = left out; likewise `atac_cell`.
         atac_cell: See `rna_cell`.
         peaks: Peaks in genomic order.
@@ -136,10 +168,11 @@ class MatchedInputs:
         test_chromosomes: What is held out; likewise `valid_chromosomes`.
         valid_chromosomes: See `test_chromosomes`.
         notes: What was noticed.
+        bulk: Tracks and expression of bulk samples, or None.
     """
 
     genome: Genome
-    rna: CountMatrix
+    rna: CountMatrix | None
     atac: CountMatrix | None
     cells: list[str]
     rna_cell: IntArray
@@ -153,6 +186,7 @@ class MatchedInputs:
     test_chromosomes: tuple[str, ...]
     valid_chromosomes: tuple[str, ...]
     notes: list[str]
+    bulk: BulkInputs | None = None
 
 
 def match_inputs(inputs: GeneInputs, config: GeneBuildConfig) -> MatchedInputs:
@@ -161,6 +195,8 @@ def match_inputs(inputs: GeneInputs, config: GeneBuildConfig) -> MatchedInputs:
     Raises:
         InputError: At the first thing that does not fit.
     """
+    if inputs.tracks is not None:
+        return _match_bulk(inputs, config)
     notes: list[str] = []
     genome = Genome.open(inputs.genome)
     rna, atac = _matrices(inputs, config.layer)
@@ -169,7 +205,7 @@ def match_inputs(inputs: GeneInputs, config: GeneBuildConfig) -> MatchedInputs:
     starts, names = gene_starts(inputs.annotation, genome.chroms)
     if any(name != other for name, other in names.names.items()) or names.missing:
         notes.append(f"annotation: {names.text}")
-    genes = _genes(starts, rna, Path(inputs.annotation).name, notes)
+    genes = _genes(starts, rna.feature_ids, rna.feature_names, rna.where, Path(inputs.annotation).name, notes)
     test, valid = _held_out_chromosomes(genome, config, genes["chrom"].to_list(), notes)
     part, cell_type = _held_out_cells(inputs, config, rna, atac, cells, notes)
     label = None
@@ -191,6 +227,62 @@ def match_inputs(inputs: GeneInputs, config: GeneBuildConfig) -> MatchedInputs:
         test_chromosomes=test,
         valid_chromosomes=valid,
         notes=notes,
+    )
+
+
+def _match_bulk(inputs: GeneInputs, config: GeneBuildConfig) -> MatchedInputs:
+    """As `match_inputs` for bulk samples: the samples of the table of tracks, matched with columns by name."""
+    assert inputs.tracks is not None and inputs.peaks is not None and inputs.expression is not None
+    if config.pool.kind != "cells":
+        raise InputError("--pool joins cells; bulk samples (--tracks) cannot be pooled")
+    notes: list[str] = []
+    genome = Genome.open(inputs.genome)
+    rows = read_track_table(inputs.tracks)
+    names = sorted({row.track for row in rows})
+    accessible = "atac" if "atac" in names else names[0]
+    if len(names) > 1 and accessible != "atac":
+        raise InputError(f"{inputs.tracks}: lists the tracks {', '.join(names)}; name the one to use atac")
+    rows = [row for row in rows if row.track == accessible]
+    table = read_expression(inputs.expression)
+    samples = [row.sample for row in rows]
+    missing = [name for name in samples if name not in table.columns]
+    if missing:
+        raise InputError(
+            f"{inputs.expression}: has no column for sample {missing[0]!r} of {inputs.tracks}; it has "
+            f"{', '.join(table.columns[:10])}"
+        )
+    placed = place_peaks(read_peaks(inputs.peaks), genome.chroms, str(inputs.peaks))
+    notes.extend(placed.notes)
+    starts, _ = gene_starts(inputs.annotation, genome.chroms)
+    values = table.values[:, [table.columns.index(name) for name in samples]]
+    where = str(inputs.expression)
+    genes = _genes(starts, table.ids, table.ids, where, Path(inputs.annotation).name, notes)
+    unmeasured = np.isnan(values).any(axis=1)[genes["feature"].to_numpy()]
+    if unmeasured.any():
+        notes.append(f"{int(unmeasured.sum()):,} genes with missing values are left out")
+        genes = genes.filter(pl.Series(~unmeasured))
+    test, valid = _held_out_chromosomes(genome, config, genes["chrom"].to_list(), notes)
+    types = samples if config.cell_types is not None else [""] * len(samples)
+    part = ["train"] * len(samples)
+    if config.cell_types is not None:
+        part = _parts_of_types(types, config, "sample", notes)
+    return MatchedInputs(
+        genome=genome,
+        rna=None,
+        atac=None,
+        cells=samples,
+        rna_cell=np.arange(len(samples)),
+        atac_cell=None,
+        peaks=placed.peaks,
+        atac_peak=None,
+        genes=genes,
+        part=part,
+        cell_type=types,
+        label=None,
+        test_chromosomes=test,
+        valid_chromosomes=valid,
+        notes=notes,
+        bulk=BulkInputs([SignalTrack(row.path, genome.chroms, row.transform) for row in rows], values.T),
     )
 
 
@@ -250,29 +342,29 @@ def _peaks(
     return peaks, column
 
 
-def _genes(starts: pl.DataFrame, rna: CountMatrix, annotation: str, notes: list[str]) -> pl.DataFrame:
+def _genes(
+    starts: pl.DataFrame, ids: list[str], names: list[str], where: str, annotation: str, notes: list[str]
+) -> pl.DataFrame:
     """Starts of the genes that the matrix has, with `feature`, the row there; matched by id, else by symbol."""
-    by_id = _match(starts["gene_id"].to_list(), rna.feature_ids, annotation, rna.where)
-    symbols, n_ambiguous = _once(starts["gene_name"].to_list(), rna.feature_names)
-    by_name = _match(*symbols, annotation, rna.where)
+    by_id = _match(starts["gene_id"].to_list(), ids, annotation, where)
+    symbols, n_ambiguous = _once(starts["gene_name"].to_list(), names)
+    by_name = _match(*symbols, annotation, where)
     n_id, n_name = (0 if match is None else len(match) for match in (by_id, by_name))
     if not n_id and not n_name:
-        match_ids(
-            starts["gene_id"].to_list(), rna.feature_ids, annotation, rna.where
-        )  # raises with the reason
+        match_ids(starts["gene_id"].to_list(), ids, annotation, where)  # raises with the reason
     if n_id >= n_name:
         assert by_id is not None
         rows, features = by_id.left, by_id.right
-        notes.append(f"genes: {len(rows):,} of {len(rna.feature_ids):,} features are in {annotation}, by id")
+        notes.append(f"genes: {len(rows):,} of {len(ids):,} features are in {annotation}, by id")
     else:
         assert by_name is not None
         row_of = {name: row for row, name in enumerate(starts["gene_name"].to_list())}
-        feature_of = {name: row for row, name in enumerate(rna.feature_names)}
+        feature_of = {name: row for row, name in enumerate(names)}
         rows = np.array([row_of[symbols[0][left]] for left in by_name.left.tolist()], dtype=np.int64)
         features = np.array(
             [feature_of[symbols[1][right]] for right in by_name.right.tolist()], dtype=np.int64
         )
-        text = f"genes: {len(rows):,} of {len(rna.feature_ids):,} features are in {annotation}, by symbol"
+        text = f"genes: {len(rows):,} of {len(ids):,} features are in {annotation}, by symbol"
         if n_ambiguous:
             text += f"; {n_ambiguous} symbols that stand for several genes are left out"
         notes.append(text)
@@ -336,16 +428,21 @@ def _held_out_cells(
     if config.cell_types is None:
         return ["train"] * len(cells), [""] * len(cells)
     types = _labels(inputs, rna, atac, cells, config.cell_types)
+    return _parts_of_types(types, config, config.cell_types, notes), types
+
+
+def _parts_of_types(types: list[str], config: GeneBuildConfig, column: str, notes: list[str]) -> list[str]:
+    """The split of each cell by its type."""
     known = sorted({name for name in types if name})
     for name in (*(config.test_cell_types or ()), *(config.valid_cell_types or ())):
         if name not in known:
             raise InputError(
-                f"cell type {name!r} is not in column {config.cell_types!r}; it has {', '.join(known[:10])}"
+                f"cell type {name!r} is not in column {column!r}; it has {', '.join(known[:10])}"
             )
     test, valid = config.test_cell_types, config.valid_cell_types
     if test is None and valid is None:
         if len(known) < _MIN_CHROMOSOMES:
-            notes.append(f"column {config.cell_types!r} has {len(known)} types: none is held out")
+            notes.append(f"column {column!r} has {len(known)} types: none is held out")
             test = valid = ()
         else:
             named = [name for name in types if name]
@@ -356,7 +453,7 @@ def _held_out_cells(
     part = ["test" if name in test else "valid" if name in valid else "train" for name in types]
     if "train" not in part:
         raise InputError("no cell is left to train on: all cell types are held out")
-    return part, types
+    return part
 
 
 def _labels(

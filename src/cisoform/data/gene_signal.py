@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from cisoform.data.gene_counts import N_BUCKETS, bucket_entries, fill_places
+from cisoform.data.gene_counts import bucket_entries, fill_places
 from cisoform.data.gene_pools import SparseRows
 from cisoform.data.gene_states import (
     BIN_BP,
@@ -20,14 +20,17 @@ from cisoform.data.gene_states import (
     spread_bins,
 )
 from cisoform.data.partial import WORK, PartialFolder
-from cisoform.genome.peaks import Peaks
+from cisoform.genome.hdf5 import cut_rows
+from cisoform.genome.peaks import PEAK_WINDOW, Peaks
 from cisoform.genome.ragged import Ragged
+from cisoform.genome.tracks import SignalTrack
 from cisoform.tokens.peaks import RELEASED_EDGES, mean_signal, quantile_edges, signal_levels
 
 PER_MILLION = 1e6
 PER_CELL_COUNTS = 1e4
 _BLOCK_ENTRIES = 4_000_000
 _TOKEN_ROWS = 1024
+_TRACK_PEAKS = 512
 _QUANTILE_VALUES = 1_000_000
 _QUANTILE_GROUPS = 200
 
@@ -126,48 +129,82 @@ def groups_of_cells(members: Ragged, n_cells: int) -> Ragged:
     return Ragged(group[order], offsets)
 
 
+Bins = tuple[IntArray, IntArray, IntArray, npt.NDArray[np.float32]]
+"""Peak, group, 10-bp bin and value of the bins with signal, sorted by these."""
+
+
+def fragment_bins(folder: PartialFolder, n_cells: int, members: Ragged, depth: FloatArray) -> Iterator[Bins]:
+    """Cuts per 10-bp bin and a million of the group's cuts, bucket by bucket."""
+    cell_groups = groups_of_cells(members, n_cells)
+    for all_peaks, all_cells, all_bins, all_counts in bucket_entries(folder, n_cells):
+        copies = np.cumsum(cell_groups.lengths[all_cells])
+        # Cut at the first entries of peaks, where copies for all groups of a cell fill a block.
+        begin = np.append(np.flatnonzero(np.diff(all_peaks, prepend=-1)), len(all_peaks))
+        before = np.append(0, copies)[begin]
+        for low, high in cut_rows(before, 0, _BLOCK_ENTRIES):
+            part = slice(int(begin[low]), int(begin[high]))
+            peak, group, bins, count = _by_group(
+                all_peaks[part], all_cells[part], all_bins[part], all_counts[part], cell_groups, len(members)
+            )
+            yield peak, group, bins, (count * (PER_MILLION / depth[group])).astype(np.float32)
+
+
+def track_bins(tracks: Sequence[SignalTrack], peaks: Peaks, lengths: Mapping[str, int]) -> Iterator[Bins]:
+    """Mean of bulk tracks in 10-bp bins, a run of peaks at a time; bases off the chromosome have no signal."""
+    first_base = np.minimum(np.arange(N_BINS) * BIN_BP, PEAK_WINDOW)
+    width = np.diff(np.append(first_base, PEAK_WINDOW))
+    for first in range(0, len(peaks), _TRACK_PEAKS):
+        rows = range(first, min(first + _TRACK_PEAKS, len(peaks)))
+        dense = np.zeros((len(rows), len(tracks), N_BINS), dtype=np.float32)
+        for group, track in enumerate(tracks):
+            for row in rows:
+                chrom, start = peaks.chroms[peaks.chrom[row]], int(peaks.window_start[row])
+                values = np.zeros(PEAK_WINDOW)
+                if chrom in track.chromosomes:
+                    low, high = max(start, 0), min(start + PEAK_WINDOW, lengths[chrom])
+                    values[low - start : high - start] = track.read(chrom, low, high)[0]
+                dense[row - first, group] = np.add.reduceat(values, first_base) / width
+        peak, group_of, bins = np.nonzero(dense)
+        yield peak + first, group_of, bins, dense[peak, group_of, bins]
+
+
 def write_coverage(
     folder: PartialFolder,
-    n_cells: int,
-    members: Ragged,
-    depth: FloatArray,
+    pieces: Callable[[], Iterator[Bins]],
+    n_peaks: int,
+    n_groups: int,
     edges: Edges,
     train: IntArray,
     say: Say,
 ) -> tuple[float, ...]:
     """Write states of per-base signal and, per group, its peaks' states; returns the edges.
 
-    The cuts come bucket by bucket in the order of peaks. Within a peak, groups that show the same tokens share a
-    state; it keeps the values of the first of them.
+    The bins come in pieces, in the order of peaks. Within a peak, groups that show the same tokens share a state; it
+    keeps the values of the first of them.
     """
     if folder.finished("signal"):
         return tuple(folder.value("signal"))
-    cell_groups = groups_of_cells(members, n_cells)
     if not isinstance(edges, tuple):
-        edges = (
-            RELEASED_EDGES
-            if edges == "released"
-            else _coverage_edges(folder, n_cells, cell_groups, depth, train)
-        )
+        edges = RELEASED_EDGES if edges == "released" else _coverage_edges(pieces(), n_groups, train)
     names: list[tuple[str, npt.DTypeLike]] = [
         ("state_peak", np.int32), (f"{WORK}/state_count", np.int32), ("state_bin", np.uint8),
-        ("state_value", np.float32), (f"{WORK}/entry_group", np.int32), (f"{WORK}/entry_peak", np.int32), (f"{WORK}/entry_state", np.int32),
+        ("state_value", np.float32), (f"{WORK}/entry_group", np.int32), (f"{WORK}/entry_peak", np.int32),
+        (f"{WORK}/entry_state", np.int32),
     ]  # fmt: skip
     done = folder.done("signal")
     arrays = folder.arrays("signal", names)
     n_states = len(arrays["state_peak"])
-    for bucket, (peak, cell, bins, count) in enumerate(bucket_entries(folder, n_cells)):
-        if bucket < done:
+    unsettled = 0
+    for number, (peak, group, bins, values) in enumerate(pieces()):
+        if number < done:
             continue
-        peak, group, bins, count = _by_group(peak, cell, bins, count, cell_groups, len(members))
-        pair = peak * len(members) + group
+        pair = peak * n_groups + group
         first = (
             np.flatnonzero(np.concatenate([[True], pair[1:] != pair[:-1]]))
             if len(pair)
             else np.empty(0, np.int64)
         )
         size = np.diff(np.append(first, len(pair)))
-        values = (count * (PER_MILLION / depth[group])).astype(np.float32)
         own, new = _deduplicate(peak[first], first, size, bins, values, edges)
         arrays[f"{WORK}/entry_group"].append(group[first])
         arrays[f"{WORK}/entry_peak"].append(peak[first])
@@ -178,9 +215,12 @@ def write_coverage(
         arrays["state_bin"].append(bins[entry])
         arrays["state_value"].append(values[entry])
         n_states += len(new)
-        folder.settle("signal", bucket + 1, arrays)
-        say("writing signal", (bucket + 1) / N_BUCKETS)
-    folder.settle("signal", N_BUCKETS, arrays, last=True, value=list(edges))
+        unsettled += len(pair)
+        if unsettled >= _BLOCK_ENTRIES:
+            folder.settle("signal", number + 1, arrays)
+            unsettled = 0
+        say("writing signal", float(peak[-1] + 1) / n_peaks if len(peak) else 0.0)
+    folder.settle("signal", 0, arrays, last=True, value=list(edges))
     return edges
 
 
@@ -224,16 +264,13 @@ def _deduplicate(
     return own, np.array(new, dtype=np.int64)
 
 
-def _coverage_edges(
-    folder: PartialFolder, n_cells: int, cell_groups: Ragged, depth: FloatArray, train: IntArray
-) -> tuple[float, ...]:
-    wanted = np.zeros(len(depth), dtype=bool)
+def _coverage_edges(pieces: Iterator[Bins], n_groups: int, train: IntArray) -> tuple[float, ...]:
+    wanted = np.zeros(n_groups, dtype=bool)
     wanted[train] = True
-    found, n_found = [], 0
-    for peak, cell, bins, count in bucket_entries(folder, n_cells):
-        _, group, _, count = _by_group(peak, cell, bins, count, cell_groups, len(depth))
-        values = (count * (PER_MILLION / depth[group]))[wanted[group]]
-        found.append(values[: max(0, _QUANTILE_VALUES - n_found)])
+    found: list[npt.NDArray[np.float32]] = []
+    n_found = 0
+    for _, group, _, values in pieces:
+        found.append(values[wanted[group]][: max(0, _QUANTILE_VALUES - n_found)])
         n_found += len(found[-1])
         if n_found >= _QUANTILE_VALUES:
             break
@@ -268,13 +305,17 @@ def write_expression(
     folder: PartialFolder,
     counts: SparseRows,
     members: Ragged,
-    total: FloatArray,
-    normalised: bool,
+    scaled: Callable[[FloatArray, int], FloatArray],
     say: Say,
 ) -> None:
-    """Write `expressed_count`, `expressed_gene` and `expressed_value`: log1p of counts per 10,000 of the group.
+    """Write `expressed_count`, `expressed_gene` and `expressed_value`.
 
-    Values that are no counts are averaged over the group and taken as they are.
+    Args:
+        folder: Where to.
+        counts: Cells x genes.
+        members: Cells of each group.
+        scaled: Expression from the summed values of a group, and the number of the group.
+        say: Told the share done.
     """
     if folder.finished("expression"):
         return
@@ -289,12 +330,7 @@ def write_expression(
     n_held = 0
     for group in range(folder.done("expression"), len(members)):
         gene, values = counts.sum(members[group])
-        scaled = (
-            values / len(members[group])
-            if normalised
-            else np.log1p(values * (PER_CELL_COUNTS / total[group]))
-        )
-        held.append((gene, scaled))
+        held.append((gene, scaled(values, group)))
         n_held += len(gene) + 1
         if n_held >= _BLOCK_ENTRIES or group == len(members) - 1:
             n_count.append(np.array([len(one[0]) for one in held]))

@@ -53,6 +53,7 @@ class GrowingArray:
         self._handle.seek(0, os.SEEK_END)
         self.n_bytes = kept_bytes
         self._added = hashlib.sha256()
+        self._changed = False
 
     def __len__(self) -> int:
         return self.n_bytes // self.dtype.itemsize
@@ -64,12 +65,15 @@ class GrowingArray:
             view = data.reshape(-1).view(np.uint8).data
             self._handle.write(view)
             self._added.update(view)
+            self._changed = True
             self.n_bytes += data.nbytes
 
     def settle(self) -> tuple[int, str]:
         """Put on disk what was added since the last time; its end and hash, for the log."""
         self._handle.flush()
-        os.fsync(self._handle.fileno())
+        if self._changed:
+            os.fsync(self._handle.fileno())
+            self._changed = False
         entry = (self.n_bytes, self._added.hexdigest())
         self._added = hashlib.sha256()
         return entry
@@ -78,8 +82,6 @@ class GrowingArray:
         """Write the header and close."""
         self._handle.seek(0)
         self._handle.write(npy_header(self.dtype, (len(self),)))
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
         self._handle.close()
 
     def close(self) -> None:
