@@ -6,14 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cisoform.api import CREformer as CREformer
     from cisoform.api import IsoFormer as IsoFormer
     from cisoform.errors import InputError as InputError
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "IsoFormer", "__version__"]
+__all__ = ["CREformer", "InputError", "IsoFormer", "__version__"]
 
 # Name -> module. Imported at first use (PEP 562), so that `import cisoform` does not load torch.
-_LAZY = {"IsoFormer": "cisoform.api", "InputError": "cisoform.errors"}
+_LAZY = {"CREformer": "cisoform.api", "IsoFormer": "cisoform.api", "InputError": "cisoform.errors"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What users import: `cisoform.IsoFormer`.
+"""What users import: `cisoform.IsoFormer` and `cisoform.CREformer`.
 
 model = cisoform.IsoFormer.from_pretrained("run")
 table = model.predict(genome="genome.fa", annotation="annotation.gtf")
@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cisoform.data.locus_text import read_locus_text
 from cisoform.errors import InputError
+from cisoform.jobs.creformer_model import CREformerModel, LocusPrediction, predict_locus
 from cisoform.jobs.isoform_model import IsoformModel
 from cisoform.jobs.isoform_predict import predict_annotation, predict_sequences
 
@@ -107,3 +109,37 @@ class IsoFormer:
     def predict_array(self, sequences: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float32]:
         """As `predict(sequences=...)`, but the bare log1p values `(records, tissues)`."""
         return predict_sequences([self._model], sequences).values
+
+
+class CREformer:
+    """A CREformer, ready to predict: converted released weights, or a fitted model."""
+
+    def __init__(self, model: CREformerModel) -> None:
+        self._model = model
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str = "auto") -> CREformer:
+        """Load a folder of `cisoform weights convert`, of a fitted run, or of `save_pretrained`.
+
+        Args:
+            path: A local folder; nothing is fetched from a hub.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+
+        Raises:
+            InputError: If there is no model, or it is damaged.
+        """
+        return cls(CREformerModel.load(path, device))
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write the model as safetensors and JSON, for `from_pretrained`."""
+        self._model.save(path)
+
+    def predict_locus(self, path: str | Path, *, tss_peak: int, strand: str) -> LocusPrediction:
+        """Expression of one gene from the authors' text form (three lines a peak).
+
+        Args:
+            path: The text file, gzip or not.
+            tss_peak: 0-based index of the peak nearest the TSS.
+            strand: '+' or '-'.
+        """
+        return predict_locus(self._model, read_locus_text(Path(path)), tss_peak, strand)

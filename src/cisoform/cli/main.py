@@ -26,6 +26,7 @@ COMMANDS = {
         "cisoform.cli.simulate",
         "Write a genome, annotation, expression and variants that follow planted rules, and the truth.",
     ),
+    "weights": LazyCommand("cisoform.cli.weights", "Inspect and convert released checkpoints."),
     "pack": LazyCommand("cisoform.cli.pack", "List, check and fetch real data packs."),
 }
 

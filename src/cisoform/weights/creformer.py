@@ -208,9 +208,12 @@ def _rename(weights: ReleasedWeights) -> dict[str, Tensor]:
                 f"{weights.source}: unknown module {module!r} in key {name!r}; expected {', '.join(MODULES)}"
             )
     missing = [name for name in _TABLES.values() if name not in state]
+    missing += [
+        f"{s}.layers" for s in _STACKS.values() if not any(n.startswith(f"{s}.layers.0.") for n in state)
+    ]
     if missing or "head.first.weight" not in state:
         raise InputError(
-            f"{weights.source}: lacks {', '.join([*missing, 'the feedforward'][:4])}; is this the release?"
+            f"{weights.source}: is missing {', '.join([*missing, 'feedforward'][:4])}; is this the release?"
         )
     return state
 
