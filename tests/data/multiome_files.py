@@ -178,7 +178,11 @@ def write_h5mu(path: Path, mini: MiniMultiome, names: tuple[str, str] = ("rna", 
     with h5py.File(path, "w") as file:
         obs = {"cell_type": mini.types}
         fill_anndata(
-            file.create_group(f"mod/{names[0]}"), mini.counts, mini.cells, [gene[1] for gene in mini.genes], obs
+            file.create_group(f"mod/{names[0]}"),
+            mini.counts,
+            mini.cells,
+            [gene[1] for gene in mini.genes],
+            obs,
         )
         cells = [mini.cells[row] for row in order]
         dashed = [name.replace(":", "-") for name in mini.peak_names]
