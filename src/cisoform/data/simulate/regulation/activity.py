@@ -90,7 +90,7 @@ def make_activity(config: RegulationConfig, roster: Roster) -> Activity:
         values[driver, config.n_types :] = boost
     for tf in roster.tfs:
         if tf.shadows is not None:
-            noise = rng.normal(0.0, SHADOW_NOISE, len(groups))
+            noise = rng.normal(0.0, SHADOW_NOISE, config.n_types)[columns]
             values[row[tf.name]] = np.clip(values[row[tf.shadows]] + noise, 0.0, 1.0)
     return Activity(groups, values, _masters_by_group(groups, chosen, values, row, roster.tfs[driver].name))
 

@@ -22,13 +22,13 @@ from cisoform.data.simulate.regulation.config import (
     N_TFS,
     RegulationConfig,
 )
-from cisoform.genome.sequence import decode_dna
+from cisoform.genome.sequence import decode_dna, reverse_complement
 
 MOTIF_BP = 12
 FLANK_BP = 2
-CORE_P, FLANK_P = 0.97, 0.80  # probability of the consensus base
+CORE_P, FLANK_P = 0.985, 0.80  # probability of the consensus base
 WEAKEST, STRONGEST = 0.75, 0.95  # shares of the best score at which the strength is 0 and 1
-LEAST_MISMATCHES = 5  # between the consensus of any two motifs, on either strand and at any shift below 3
+LEAST_MISMATCHES = 4  # between the consensus of any two motifs, on either strand and at any shift below 3
 SIGN = {"activator": 1, "ubiquitous": 1, "driver": 1, "repressor": -1, "neutral": 0, "decoy": 0}
 BINDING_ROLES = ("activator", "ubiquitous", "driver", "repressor", "neutral")
 
@@ -155,7 +155,7 @@ def sample_site(motif: Motif, rng: np.random.Generator) -> npt.NDArray[np.uint8]
     """One site drawn from a motif, on a random strand."""
     edges = np.cumsum(motif.matrix, axis=1)
     codes = (rng.random(len(edges))[:, None] > edges).sum(1).clip(max=3).astype(np.uint8)
-    return codes if rng.random() < 0.5 else np.subtract(3, codes[::-1], dtype=np.uint8)
+    return codes if rng.random() < 0.5 else reverse_complement(codes)
 
 
 def site_strength(score: npt.NDArray[np.float32], best: float) -> npt.NDArray[np.float64]:

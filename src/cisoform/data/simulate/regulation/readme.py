@@ -47,12 +47,11 @@ Files
 
 What was planted
 ----------------
-Peaks are read within 300 bp of their middle. {n_binding} TFs bind; the other {n_decoys} are expressed decoys whose motifs
-lie in the same peaks and do nothing, and {n_shadows} of them follow the expression of a TF that acts. A site is worth
-0 to 1 by its score.
-Binding of a TF = sites (at most 4) x activity in the group x chromatin gate. Bound TFs open a peak alike, whatever
-they do: activators raise, repressors lower, neutral ones do nothing; some peaks are open without any site.
-Accessibility therefore does not tell the sign; the motif does.
+Peaks are read within 300 bp of their middle. {n_binding} TFs bind; the other {n_decoys} are expressed decoys whose
+motifs lie in the same peaks and do nothing, and {n_shadows} of them follow the expression of a TF that acts. A site is
+worth 0 to 1 by its score. Binding of a TF = sites (at most 4) x activity in the group x chromatin gate. Bound TFs open
+a peak alike, whatever they do: activators raise, repressors lower, neutral ones do nothing; some peaks are open
+without any site. Accessibility therefore does not tell the sign; the motif does.
   log rate of a gene = level + answer x {effect} x sum over peaks of exp(-distance / {decay:,} bp) x effect of the peak
 up to {reach:,} bp. Core-promoter motifs set the level. Steady promoters (CpG-rich, STEADY motif) answer with {steady}
 of the full effect, so the gene an enhancer moves most is often not the nearest one. At each TF's gene lie two

@@ -7,10 +7,10 @@ For element p, TF t and group c, with the total strength n of the sites of t in 
     accessibility  A[p,c]   = 1 - (1 - base[p,c]) (1 - O[p,c])    base: 0.75 promoters, the gate in bare and decoy
                                                                   elements, 0.02 elsewhere
     effect         E[p,c]   = O[p,c] sum_t sign[t] B[p,t,c] / sum_t B[p,t,c]
-    log rate       y[g,c]   = level[g] + core[g] + steady[g] + answer[g] 1.3 sum_p w[p,g] E[p,c]
+    log rate       y[g,c]   = level[g] + core[g] + steady[g] + answer[g] 1.5 sum_p w[p,g] E[p,c]
 
 w is exp(-distance / 20 kb) up to 150 kb on the same chromosome, distance from the middle of p to the TSS of g. `answer`
-is 1, or 0.2 for steady genes. Expression in a cell is Poisson-gamma around depth x rate / sum of rates.
+is 1, or 0.3 for steady genes. Expression in a cell is Poisson-gamma around depth x rate / sum of rates.
 Activators, repressors and neutral TFs open DNA alike: only the motif tells the sign.
 """
 
@@ -31,9 +31,9 @@ Floats = npt.NDArray[np.float64]
 MOST_STRENGTH = 4.0
 OPENING = 1.5
 CLOSED, PROMOTER_OPEN = 0.02, 0.75
-EFFECT = 1.3
+EFFECT = 1.5
 DECAY_BP, REACH_BP = 20_000, 150_000
-STEADY_ANSWER, STEADY_LEVEL = 0.2, 3.5
+STEADY_ANSWER, STEADY_LEVEL = 0.3, 4.0
 CORE_STEP = 0.5
 
 
