@@ -40,7 +40,7 @@ class RegulationConfig:
     n_state_types: int = 1
     """Cell types of which half of the cells are in the stimulated state."""
     n_cells: int = 200
-    umi_per_cell: float = 2_000.0
+    umi_per_cell: float = 700.0
     """Median over cells, of these genes alone."""
     fragments_per_cell: float = 120.0
     bulk_fragments: int = 40_000
@@ -93,6 +93,7 @@ def small() -> RegulationConfig:
         n_types=8,
         n_state_types=2,
         n_cells=1000,
+        umi_per_cell=2_000.0,
         fragments_per_cell=320.0,
         bulk_fragments=100_000,
         n_variants=600,

@@ -63,14 +63,26 @@ This simulation
 ---------------
 {figures}
 
-Measured on preset small (leave one chromosome out, pseudobulk pairs of gene and group; see `regulation/simulation.py`)
+Measured on preset small (fits leave one chromosome out; every gene in every group)
 {measured}
 
 Bytes: the same seed gives the same bytes in every file with the same library versions; multiome.h5mu and parquet carry
 the versions of the libraries that wrote them.
 """
 
-MEASURED = ""
+MEASURED = """
+Pearson per gene across groups, mean over genes, seeds 0, 1, 2    (ceiling 0.95 to 0.97)
+  ridge on accessibility with distance decay, and of the promoter 0.20  0.15  0.18
+  ridge on motif scan (44 motifs) x accessibility x decay         0.74  0.70  0.78
+  ridge with the true sign of each peak x accessibility x decay   0.78  0.78  0.82
+  the same with the noise-free opening by TFs                     0.88  0.89  0.92
+  (the last three know which promoters are steady; without, the motif scan of the 13 binding TFs gives 0.71 to 0.74)
+AUPRC of the tested pairs, Regulated (8.6 to 10 % of pairs)       truth 1
+  -distance                                                       0.40  0.44  0.46
+  accessibility x distance^-0.87                                  0.35  0.39  0.38
+  sqrt(accessibility x H3K27ac) x distance^-0.87                  0.63  0.68  0.65
+Preset tiny is a test of formats: its accessibility ridge gives 0.30 to 0.38, its motif scan 0.36 to 0.74.
+""".strip("\n")
 
 
 def readme_text(regulation: Regulation, planted: dict[str, Any]) -> str:

@@ -1,4 +1,11 @@
-"""A whole regulatory simulation in memory, from one config."""
+"""A whole regulatory simulation in memory, from one config.
+
+How hard it is, measured on preset small (seeds 0 to 2; Pearson per gene across groups, chromosomes left out): ridge on
+accessibility with distance decay 0.15 to 0.20; ridge on motif scan x accessibility x decay 0.70 to 0.78; with the true
+sign of each peak 0.78 to 0.82; noise-free 0.88 to 0.92; the ceiling set by counting noise is 0.95 to 0.97. The sign of
+an element is told by plain 6-mer counts of 400 bp (ridge, chromosomes left out: AUROC 0.99), and from DNA and
+accessibility so are the marks H3K27ac (raising) and H3K27me3 (lowering), which is what pre-training can learn from.
+"""
 
 from __future__ import annotations
 
