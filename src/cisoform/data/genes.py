@@ -129,12 +129,12 @@ class GenesDataset:
         return int(self._arrays["expressed_offsets"][-1])
 
     @cached_property
-    def gene_split(self) -> npt.NDArray[np.str_]:
+    def gene_split(self) -> Array:
         """Split of every gene (by chromosome)."""
         return np.array(self.genes["split"].to_list(), dtype="U5")
 
     @cached_property
-    def group_split(self) -> npt.NDArray[np.str_]:
+    def group_split(self) -> Array:
         """Split of every group (by cell type)."""
         return np.array(self.groups["split"].to_list(), dtype="U5")
 
@@ -317,7 +317,7 @@ class GenesDataset:
         return dense
 
 
-def _rows_of(splits: npt.NDArray[np.str_], split: str) -> IntArray:
+def _rows_of(splits: Array, split: str) -> IntArray:
     if split == "all":
         return np.arange(len(splits))
     if split not in SPLITS:

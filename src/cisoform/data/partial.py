@@ -68,13 +68,13 @@ class GrowingArray:
             self._changed = True
             self.n_bytes += data.nbytes
 
-    def settle(self) -> tuple[int, str]:
-        """Put on disk what was added since the last time; its end and hash, for the log."""
+    def settle(self) -> tuple[int, str, str]:
+        """Put on disk what was added since the last time; its end, its hash and the type, for the log."""
         self._handle.flush()
         if self._changed:
             os.fsync(self._handle.fileno())
             self._changed = False
-        entry = (self.n_bytes, self._added.hexdigest())
+        entry = (self.n_bytes, self._added.hexdigest(), self.dtype.str)
         self._added = hashlib.sha256()
         return entry
 
@@ -102,6 +102,7 @@ class PartialFolder:
         self.path, self.final = path, final
         self.resumed = len(log) > 1
         self._lock, self._entries = lock, log
+        self._growing: list[GrowingArray] = []
 
     def done(self, stage: str) -> int:
         """Steps of a stage that are finished: where to go on."""
@@ -120,10 +121,12 @@ class PartialFolder:
         kept: dict[str, int] = {}
         for entry in self._entries:
             if entry.get("stage") == stage:
-                kept |= {name: end for name, (end, _) in entry["arrays"].items()}
-        return {
+                kept |= {name: end for name, (end, _, _) in entry["arrays"].items()}
+        arrays = {
             name: GrowingArray(self.path / f"{name}.npy", dtype, kept.get(name, 0)) for name, dtype in names
         }
+        self._growing.extend(arrays.values())
+        return arrays
 
     def settle(
         self,
@@ -167,11 +170,13 @@ class PartialFolder:
 
     def discard(self) -> None:
         """Remove everything."""
-        self._lock.close()
+        self.close()
         shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
         """Leave it as it is, to be continued."""
+        for array in self._growing:
+            array.close()
         self._lock.close()
 
 
@@ -259,14 +264,26 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
             for name, end in entry.get("arrays", {}).items()
         ):
             break
-        begun |= {name: end for name, (end, _) in entry.get("arrays", {}).items()}
+        begun |= {name: end for name, (end, _, _) in entry.get("arrays", {}).items()}
         entries.append(entry)
+    _cut_off(path, entries)
     text = "".join(json.dumps(entry) + "\n" for entry in entries)
     (path / _LOG).write_text(text, encoding="utf-8")
     return entries
 
 
-def _stands(path: Path, start: int, end: int, digest: str) -> bool:
+def _cut_off(path: Path, entries: list[dict[str, Any]]) -> None:
+    """Cut arrays of finished stages to what the log says and write their header: the kill may have come before."""
+    for entry in entries:
+        for name, (end, _, dtype) in entry.get("arrays", {}).items():
+            with (path / f"{name}.npy").open("r+b") as handle:
+                if entry["last"]:
+                    kind = np.dtype(dtype)
+                    handle.write(npy_header(kind, (end // kind.itemsize,)))
+                    handle.truncate(_HEADER_BYTES + end)
+
+
+def _stands(path: Path, start: int, end: int, digest: str, dtype: str) -> bool:
     if not path.is_file() or path.stat().st_size < _HEADER_BYTES + end:
         return False
     found = hashlib.sha256()
