@@ -27,10 +27,10 @@ ALLOWED: dict[str, set[str]] = {
     "analysis": {"models", "data", "genome", "batches"},
     "benchmark": {"training", "analysis", "data", "models", "batches", "tokens", "genome.sequence"},
     "weights": {"models", "batches", "tokens"},  # the order of a vocabulary is part of its embedding
-    "features": {"models", "data", "batches"},
+    "features": {"models", "data", "batches", "tokens"},
     "report": {"benchmark", "analysis", "data"},
     "recipes": {"models", "data", "training", "nn"},
-    "recipes_regulation": {"models", "data", "training", "nn", "tokens"},
+    "recipes_regulation": {"models", "data", "training", "nn", "tokens", "features"},
     # What the commands do, without the command line.
     "jobs": {
         *("genome", "tokens", "batches", "data", "nn", "models", "training", "analysis"),

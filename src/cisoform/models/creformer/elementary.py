@@ -123,15 +123,10 @@ class Elementary(nn.Module):
         out: Tensor = self.window_encoder(bins + self.position_of_bin.weight[1 : count + 1])
         return out
 
-    def forward(
+    def bin_vectors(
         self, dna: Integer[Tensor, "rows tokens"], tracks: Mapping[str, Integer[Tensor, "rows tokens"]]
     ) -> Float[Tensor, "rows bins dim"]:
-        """Vectors of the bins of each window.
-
-        Args:
-            dna: 6-mer ids (`tokens.peaks`).
-            tracks: Level ids of each present track, by the model's names.
-        """
+        """Vectors of the bins of each window before they see each other; arguments as `forward`."""
         if torch.is_grad_enabled():
             first = self.encode_bins(self.embed(dna, tracks))
         else:
@@ -144,4 +139,15 @@ class Elementary(nn.Module):
                 for i in range(0, len(dna), rows)
             ]
             first = torch.cat(parts)
-        return self.encode_window(rearrange(first, "(rows bins) 1 dim -> rows bins dim", rows=len(dna)))
+        return rearrange(first, "(rows bins) 1 dim -> rows bins dim", rows=len(dna))
+
+    def forward(
+        self, dna: Integer[Tensor, "rows tokens"], tracks: Mapping[str, Integer[Tensor, "rows tokens"]]
+    ) -> Float[Tensor, "rows bins dim"]:
+        """Vectors of the bins of each window.
+
+        Args:
+            dna: 6-mer ids (`tokens.peaks`).
+            tracks: Level ids of each present track, by the model's names.
+        """
+        return self.encode_window(self.bin_vectors(dna, tracks))

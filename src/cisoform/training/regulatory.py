@@ -1,0 +1,217 @@
+"""Stage 2: expression of a gene in a cell from the peaks round it, with Elementary frozen.
+
+Features of states come from a table that was filled before (`features.states`); a batch gathers and pools each of
+its distinct states once. Losses on the data set's scale (log1p): squared error, Huber, or Poisson with the
+prediction's logarithm linked by softplus; and optionally one minus the correlation of each gene across the groups
+of a batch, because the overall error is mostly that of genes' means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cisoform.batches import GeneBatch
+from cisoform.errors import InputError
+from cisoform.models.creformer import CREformer
+from cisoform.models.creformer.frozen import tuned_part
+from cisoform.training.gene_metrics import LEAST_GROUPS, scores
+from cisoform.training.protocols import Export, Loss, Monitor
+
+METRICS = ("loss", "mse", "pearson", "gene_pearson", "delta_pearson", "delta_r2")
+_LARGEST_LOG = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegulatoryLossConfig:
+    """What is minimised.
+
+    Attributes:
+        kind: "mse" or "huber" on the log1p scale, or "poisson" on the linear one (weighs strong genes most).
+        huber_delta: Where Huber's loss becomes linear.
+        correlation: Weight of one minus the correlation of each gene across the groups of a batch; 0 = off.
+        monitor: Validation score that chooses the weights; "auto" = gene_pearson where genes have enough groups,
+            else loss.
+    """
+
+    kind: Literal["mse", "huber", "poisson"] = "mse"
+    huber_delta: float = 1.0
+    correlation: float = 0.1
+    monitor: Literal["auto", "loss", "mse", "pearson", "gene_pearson", "delta_pearson", "delta_r2"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.huber_delta <= 0 or self.correlation < 0:
+            raise ValueError(
+                f"huber_delta={self.huber_delta} must be above 0 and correlation={self.correlation} at least 0"
+            )
+
+    @property
+    def link(self) -> str:
+        """How the network's output becomes expression on the log1p scale."""
+        return "softplus" if self.kind == "poisson" else "identity"
+
+
+class Features(Protocol):
+    """Where features of states come from."""
+
+    def gather(self, states: Int[Tensor, " wanted"]) -> Float[Tensor, "wanted ..."]:
+        """Features of the given states."""
+        ...
+
+
+def expression_of(output: Float[Tensor, " batch"], link: str) -> Float[Tensor, " batch"]:
+    """Expression on the log1p scale from the network's output."""
+    return F.softplus(output) if link == "softplus" else output
+
+
+def peak_slots(
+    model: CREformer, features: Features, batch: GeneBatch, *, tuned_layers: int = 0
+) -> Float[Tensor, "batch peaks dim"]:
+    """Vectors of the peaks of every sample; anything at padding.
+
+    Args:
+        model: Its pool, and the tuned layers of its Elementary.
+        features: Bins of states (pooled here, each distinct one once), or vectors that are pooled already.
+        batch: The samples.
+        tuned_layers: Layers behind what the features hold.
+    """
+    distinct, inverse = torch.unique(batch.state[batch.mask], return_inverse=True)
+    found = features.gather(distinct)
+    if found.ndim == 3:
+        found = model.pool(tuned_part(model.elementary, found, tuned_layers))
+    place = torch.zeros(batch.mask.shape, dtype=torch.int64, device=batch.mask.device)
+    place[batch.mask] = inverse
+    return found.index_select(0, place.reshape(-1)).reshape(*batch.mask.shape, -1)
+
+
+def read_batch(
+    model: CREformer, features: Features, batch: GeneBatch, *, tuned_layers: int = 0
+) -> Float[Tensor, " batch"]:
+    """The network's output for every sample of a batch."""
+    peaks = peak_slots(model, features, batch, tuned_layers=tuned_layers)
+    config = model.config
+    mask = batch.mask
+    position = batch.rank if config.positions == "rank" else batch.distance
+    slots = mask.shape[1]
+    if slots > config.max_peaks:
+        raise InputError(
+            f"a gene has {slots} peaks, the model reads at most {config.max_peaks}; build the data with "
+            f"--max-peaks {config.max_peaks} or fit a model with --set model.max_peaks={slots}"
+        )
+    if config.head == "flat" or not config.mask_padding:  # these read every slot, real or not
+        more = config.max_peaks - slots
+        peaks = F.pad(peaks, (0, 0, 0, more))
+        mask, position = F.pad(mask, (0, more)), F.pad(position, (0, more))
+    out: Tensor = model(peaks, mask, position, batch.tss_peak)
+    return out
+
+
+def correlation_loss(
+    predicted: Float[Tensor, " batch"], target: Float[Tensor, " batch"], gene: Int[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """Sum over samples of one minus their gene's correlation across the groups of the batch.
+
+    Genes with fewer than three samples or a constant target do not count. A small constant under the root keeps a
+    prediction that hardly varies from being pulled about.
+    """
+    genes, code = torch.unique(gene, return_inverse=True)
+    count = torch.bincount(code, minlength=len(genes)).clamp(min=1).to(predicted.dtype)
+
+    def mean(values: Tensor) -> Tensor:
+        return values.new_zeros(len(genes)).index_add(0, code, values) / count
+
+    p = predicted - mean(predicted)[code]
+    t = target - mean(target)[code]
+    spread = mean(t * t)
+    found = mean(p * t) / ((mean(p * p) + 1e-3) * (spread + 1e-3)).sqrt()
+    use = (count >= LEAST_GROUPS) & (spread > 1e-6)
+    return (count * (1 - found) * use).sum()
+
+
+class RegulatoryTask:
+    """Trains pool, peak transformer and head (and tuned layers) of a CREformer; `Task` of the loop.
+
+    Args:
+        model: Both stages; what is frozen does not require gradients.
+        features: Features of every state that a batch may show.
+        loss: See `RegulatoryLossConfig`.
+        tuned_layers: Layers of Elementary behind the features.
+        monitor: Validation score that chooses the weights, and whether more is better.
+        config: Config of the model as a JSON object; saved beside the weights.
+        files: Further JSON files to save.
+    """
+
+    metrics: tuple[str, ...] = METRICS
+
+    def __init__(
+        self,
+        model: CREformer,
+        features: Features,
+        loss: RegulatoryLossConfig,
+        *,
+        tuned_layers: int = 0,
+        monitor: str = "loss",
+        config: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model: nn.Module = model
+        self.creformer = model
+        self.features = features
+        self.loss_config = loss
+        self.tuned_layers = tuned_layers
+        self.monitor = Monitor(monitor, "min" if monitor in ("loss", "mse") else "max")
+        self._export = Export(config=dict(config or {}), files=dict(files or {}))
+
+    def output(self, batch: GeneBatch) -> Float[Tensor, " batch"]:
+        """The network's output, before the link."""
+        return read_batch(self.creformer, self.features, batch, tuned_layers=self.tuned_layers).float()
+
+    def loss(self, batch: GeneBatch) -> Loss:
+        """Error of every sample, and the correlation term."""
+        output, target = self.output(batch), _targets(batch)
+        total = self._errors(output, target).sum()
+        if self.loss_config.correlation:
+            predicted = expression_of(output, self.loss_config.link)
+            total = total + self.loss_config.correlation * correlation_loss(predicted, target, batch.gene)
+        return Loss(total=total, weight=torch.tensor(float(len(batch)), device=target.device))
+
+    def _errors(self, output: Tensor, target: Tensor) -> Tensor:
+        config = self.loss_config
+        if config.kind == "mse":
+            return (output - target).square()
+        if config.kind == "huber":
+            return F.huber_loss(output, target, reduction="none", delta=config.huber_delta)
+        # Rates are expm1 of the log1p scale; log1p(exp(x)) = softplus(x) is then the prediction.
+        limited = output.clamp(max=_LARGEST_LOG)  # beyond it the exponential goes on as its tangent
+        return limited.exp() * (1 + output - limited) - target.expm1() * output
+
+    def validate(self, batches: Iterable[GeneBatch]) -> dict[str, float]:
+        """Mean error (without the correlation term) and the scores of `training.gene_metrics`."""
+        loss, predicted, truth, gene = 0.0, [], [], []
+        for batch in batches:
+            output, target = self.output(batch), _targets(batch)
+            loss += float(self._errors(output, target).sum())
+            predicted.append(expression_of(output, self.loss_config.link).cpu().numpy())
+            truth.append(target.cpu().numpy())
+            gene.append(batch.gene.cpu().numpy())
+        if not truth:
+            raise InputError("the validation part has no sample; is any gene or group labelled 'valid'?")
+        found = scores(np.concatenate(truth), np.concatenate(predicted), np.concatenate(gene))
+        return {"loss": loss / sum(map(len, truth)), **found}
+
+    def export(self) -> Export:
+        """Config of the model and its files."""
+        return self._export
+
+
+def _targets(batch: GeneBatch) -> Tensor:
+    if batch.targets is None:
+        raise ValueError("the batch has no targets")
+    return batch.targets.float()
