@@ -36,7 +36,7 @@ from cisoform.data.gene_signal import (
 )
 from cisoform.data.genes import FORMAT, FORMAT_VERSION, GENES, GROUPS, MANIFEST, PEAKS, SPLITS, content_hash
 from cisoform.data.isoform_dataset import save_in_pieces
-from cisoform.data.partial import WORK, PartialFolder, partial_folder
+from cisoform.data.partial import WORK, PartialFolder, partial_folder, release
 from cisoform.errors import InputError
 from cisoform.genome.files import PathLike, sha256_file, write_json
 from cisoform.genome.fragments import FragmentScan
@@ -286,6 +286,7 @@ class _Build:
         for first in range(0, len(counts.columns), 1 << 22):
             part = slice(first, first + (1 << 22))
             totals += np.bincount(counts.columns[part], weights=counts.values[part], minlength=len(totals))
+            release(counts.columns, counts.values)
         return counts, depth, totals
 
     # --- groups, signal ---------------------------------------------------------------------------------------------

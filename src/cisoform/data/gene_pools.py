@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cisoform.data.gene_states import ragged_positions
+from cisoform.data.partial import release
 from cisoform.errors import InputError
 from cisoform.genome.hdf5 import BLOCK_ENTRIES, cut_rows
 from cisoform.genome.ragged import Ragged
@@ -106,6 +107,7 @@ class SparseRows:
             entry = ragged_positions(starts[first:last], counts[first:last])
             offsets = np.concatenate([[0], np.cumsum(counts[first:last])]).astype(np.int64)
             yield slice(first, last), SparseRows(offsets, self.columns[entry], self.values[entry], self.width)
+            release(self.columns, self.values)
 
 
 def lsi(matrix: SparseRows, rows: IntArray, n_components: int = N_COMPONENTS, seed: int = 0) -> FloatArray:

@@ -19,7 +19,7 @@ from cisoform.data.gene_states import (
     ragged_positions,
     spread_bins,
 )
-from cisoform.data.partial import WORK, PartialFolder
+from cisoform.data.partial import WORK, PartialFolder, release
 from cisoform.genome.hdf5 import cut_rows
 from cisoform.genome.peaks import PEAK_WINDOW, Peaks
 from cisoform.genome.ragged import Ragged
@@ -105,6 +105,7 @@ def write_levels(
             arrays["open_code"].append(np.concatenate([one[1] for one in held]))
             held, n_held = [], 0
             folder.settle("signal", group + 1, arrays)
+            release(counts.columns, counts.values)
             say("writing signal", (group + 1) / len(members))
     folder.settle("signal", len(members), arrays, last=True)
 
@@ -117,6 +118,7 @@ def level_states(folder: PartialFolder, n_peaks: int) -> tuple[npt.NDArray[np.in
     for first in range(0, len(peak), _BLOCK_ENTRIES):
         part = slice(first, first + _BLOCK_ENTRIES)
         seen[peak[part].astype(np.int64) * N_LEVELS + code[part]] = True
+        release(peak, code)
     found = np.flatnonzero(seen)
     return (found // N_LEVELS).astype(np.int32), (found % N_LEVELS).astype(np.uint8)
 
@@ -338,5 +340,6 @@ def write_expression(
             value_array.append(np.concatenate([one[1] for one in held]))
             held, n_held = [], 0
             folder.settle("expression", group + 1, arrays)
+            release(counts.columns, counts.values)
             say("writing expression", (group + 1) / len(members))
     folder.settle("expression", len(members), arrays, last=True)

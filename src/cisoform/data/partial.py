@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,16 @@ def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     padding = _HEADER_BYTES - 11 - len(text)
     body = text + b" " * padding + b"\n"
     return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body
+
+
+def release(*arrays: npt.NDArray[Any]) -> None:
+    """Let go of the pages of memory-mapped arrays: what was read stays in the file, not in this process."""
+    for array in arrays:
+        base: Any = array
+        while base is not None and not isinstance(base, mmap.mmap):
+            base = getattr(base, "base", None) if not isinstance(base, memoryview) else base.obj
+        if base is not None and hasattr(base, "madvise"):
+            base.madvise(mmap.MADV_DONTNEED)
 
 
 class GrowingArray:
