@@ -9,9 +9,9 @@ training. Bins of a preserved track are predicted from the other tracks, from th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,16 +33,9 @@ from cisoform.training.elementary import (
 
 Values = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
+Update = Callable[[int, int], None]
 DNA_MASK, SIGNAL_MASK = 3, 37
 LEVELS = np.arange(1, 37)
-
-
-class Update(Protocol):
-    """Receives how much of how much is done."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """Take notice."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +190,7 @@ class _Part:
                 tracks[name].add(
                     batch.hidden_tracks[name].target.numpy(),
                     posterior(values, self.task.token_weights[name]).cpu().numpy(),
+                    values.float()[:, 1:37].argmax(dim=-1).cpu().numpy() + 1,
                     expected_level(values, self.task.token_weights[name]).cpu().numpy(),
                     nearest_visible(batch.tracks[name].numpy(), SIGNAL_MASK)[
                         np.unravel_index(batch.hidden_tracks[name].index.numpy(), batch.dna.shape)
@@ -284,11 +278,14 @@ class _Levels:
     def __init__(self) -> None:
         self.truth: list[Ints] = []
         self.best: list[Ints] = []
+        self.balanced: list[Ints] = []
         self.expected: list[Values] = []
         self.near: list[Ints] = []
 
-    def add(self, truth: Ints, share: Values, expected: Values, near: Ints) -> None:
+    def add(self, truth: Ints, share: Values, balanced: Ints, expected: Values, near: Ints) -> None:
+        """Places of a batch; `balanced` is the best level under the weights of the loss, for macro-F1."""
         self.truth.append(truth)
+        self.balanced.append(balanced)
         self.best.append(share.argmax(axis=1) + 1)
         self.expected.append(expected)
         self.near.append(near)
@@ -297,16 +294,21 @@ class _Levels:
         truth = np.concatenate(self.truth)
         near = np.concatenate(self.near)
         near = np.where(near == 0, majority, near)
+        constant = np.full(len(truth), majority)
         guesses = {
-            "model": (np.concatenate(self.best), np.concatenate(self.expected)),
-            "neighbour": (near, near),
-            "majority": (np.full(len(truth), majority),) * 2,
+            "model": (
+                np.concatenate(self.best),
+                np.concatenate(self.balanced),
+                np.concatenate(self.expected),
+            ),
+            "neighbour": (near, near, near),
+            "majority": (constant, constant, constant),
         }
         return {
             "n": len(truth),
-            "accuracy": {name: _share(best == truth) for name, (best, _) in guesses.items()},
-            "macro_f1": {name: macro_f1(truth, best) for name, (best, _) in guesses.items()},
-            "correlation": {name: pearson(truth, level) for name, (_, level) in guesses.items()},
+            "accuracy": {name: _share(best == truth) for name, (best, _, _) in guesses.items()},
+            "macro_f1": {name: macro_f1(truth, best) for name, (_, best, _) in guesses.items()},
+            "correlation": {name: pearson(truth, level) for name, (_, _, level) in guesses.items()},
         }
 
 

@@ -93,11 +93,11 @@ def prepare(dataset: RegionDataset, recipe: ElementaryRecipe, name: str = "custo
         )
     try:
         config = replace(recipe.model, tracks=dataset.tracks)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = ElementaryPretraining(config)
     except ValueError as error:
-        raise InputError(f"{dataset.path}: {error}") from None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = ElementaryPretraining(config)
+        raise InputError(f"the model of recipe {name!r} cannot be built: {error}") from None
     recipe = replace(recipe, model=config, loader=loader)
     about = {"kind": KIND, "recipe": name, "seed": seed, "dataset_hash": dataset.hash}
     files = {

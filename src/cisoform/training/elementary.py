@@ -68,7 +68,7 @@ def start_biases(counts: Sequence[int], weights: Float[Tensor, " levels"]) -> Fl
 
 def posterior(
     logits: Float[Tensor, "places levels"], weights: Float[Tensor, " levels"]
-) -> Float[Tensor, "places levels"]:
+) -> Float[Tensor, "places measured"]:
     """Probabilities of the 36 measured levels after the weights of the loss are divided out."""
     real = logits.float()[:, _REAL] - weights.to(logits.device).log()[_REAL]
     return real.softmax(dim=-1)

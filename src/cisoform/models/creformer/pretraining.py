@@ -30,8 +30,8 @@ class PretrainingLogits:
     """Logits at the places of a batch; a track without places is left out."""
 
     dna: Float[Tensor, "places vocab"]
-    tracks: dict[str, Float[Tensor, "places levels"]]
-    bins: dict[str, Float[Tensor, "places levels"]]
+    tracks: dict[str, Float[Tensor, "_ levels"]]
+    bins: dict[str, Float[Tensor, "_ levels"]]
 
 
 class ElementaryPretraining(nn.Module):
