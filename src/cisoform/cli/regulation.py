@@ -6,7 +6,7 @@ import typer
 
 from cisoform.cli import regulation_genes, regulation_locus, regulation_regions
 
-app = typer.Typer(help="Expression from accessible peaks (CREformer): both stages.", no_args_is_help=True)
+app = typer.Typer(help="Expression from accessible peaks and tracks (CREformer).", no_args_is_help=True)
 
 regulation_regions.add_commands(app)
 regulation_genes.add_commands(app)
