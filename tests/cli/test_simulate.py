@@ -17,6 +17,8 @@ def test_simulate_writes_a_folder_and_tells_what_can_be_reached(cli, tmp_path):
         "codon",
         "--noise",
         0.5,
+        "--what",
+        "isoform",
         "--json",
     )
     assert result.exit_code == 0, result.output
@@ -43,9 +45,9 @@ def test_a_wrong_flag_is_one_line_and_writes_nothing(cli_error, tmp_path, words,
 
 
 def test_a_folder_in_use_is_refused_and_overwrite_replaces_it(cli, cli_error, tmp_path):
-    out = tmp_path / "sim"
+    out, few = tmp_path / "sim", ["--genes", 10, "--what", "isoform"]
     out.mkdir()
     (out / "old.txt").write_text("old")
-    assert "already exists" in cli_error("simulate", out, "--genes", 10)
-    assert cli("simulate", out, "--genes", 10, "--overwrite").exit_code == 0
+    assert "already exists" in cli_error("simulate", out, *few)
+    assert cli("simulate", out, *few, "--overwrite").exit_code == 0
     assert not (out / "old.txt").exists() and (out / "README.txt").exists()

@@ -203,6 +203,11 @@ def test_truth_json_agrees_with_the_tables(regulated):
     assert truth["splits"] == splits and set(splits.values()) == {"train", "valid", "test"}
     observed = pl.read_csv(regulated.out / "expression.tsv", separator="\t")
     assert observed.columns == ["gene_id", "gene_name", *regulated.regulation.group_names]
+    genes = pl.read_parquet(regulated.out / "truth" / "genes.parquet")
+    for group in regulated.regulation.group_names:
+        assert observed[group].sum() == pytest.approx(10_000, rel=1e-4)  # linear, per 10,000
+        want = genes[f"observed_log1p_cp10k.{group}"]
+        np.testing.assert_allclose(np.log1p(observed[group]), want, rtol=1e-4, atol=1e-4)
     assert 0.8 < truth["attainable"]["per_gene_pearson_mean"] <= 1
 
 

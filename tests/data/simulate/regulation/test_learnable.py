@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from cisoform.data.simulate.regulation.config import small
+from cisoform.data.simulate.regulation.crispr import crispr_table
 from cisoform.data.simulate.regulation.rules import distances
 from cisoform.data.simulate.regulation.simulation import simulate_regulation
+from cisoform.data.simulate.regulation.tracks import mark_levels
 from cisoform.data.simulate.regulation.truth import attainable, observed_log1p, per_gene_pearson
 from tests.data.simulate.regulation import naive
 
@@ -49,3 +52,16 @@ def test_motifs_and_accessibility_reach_the_goal_on_held_out_chromosomes(problem
         naive.decayed_sums(strength[:, [tf]] * access, distance, (2e4,)) for tf in range(strength.shape[1])
     ]
     assert score(np.hstack([*(part * answer for part in by_motif), answer]), regulation, observed) > 0.6
+
+
+def test_simple_scores_of_the_tested_pairs_stay_well_below_the_truth(problem):
+    regulation = problem[0]
+    parts = (regulation.config, regulation.roster, regulation.genome, regulation.book, regulation.readout)
+    pairs = crispr_table(regulation, mark_levels(*parts))
+    regulated = (pairs["Regulated"] == "TRUE").to_numpy()
+    near = np.maximum(pairs["distanceToTSS"].to_numpy(), 5000.0) ** -0.87
+    access, marked = pairs["DHS.RPM"].to_numpy(), pairs["H3K27ac.RPM"].to_numpy()
+    assert 0.04 < regulated.mean() < 0.15
+    assert average_precision_score(regulated, near) < 0.5
+    assert average_precision_score(regulated, access * near) < 0.5
+    assert 0.5 < average_precision_score(regulated, np.sqrt(access * marked) * near) < 0.75

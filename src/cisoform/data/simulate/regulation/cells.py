@@ -89,7 +89,7 @@ def cell_groups(config: RegulationConfig, groups: tuple[Group, ...]) -> Ints:
 
 
 def make_barcodes(count: int, rng: np.random.Generator) -> list[str]:
-    """Distinct barcodes with the usual suffix; real cells come first, each part in alphabetical order is not kept."""
+    """Distinct barcodes with the usual suffix, in random order."""
     found: dict[str, None] = {}
     letters = np.array(list("ACGT"))
     while len(found) < count:

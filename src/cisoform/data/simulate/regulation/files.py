@@ -115,9 +115,9 @@ def cell_lines(regulation: Regulation) -> Iterator[str]:
 
 
 def expression_lines(regulation: Regulation) -> Iterator[str]:
-    """Observed log1p CP10k of the pseudobulks, gene by group."""
+    """Observed CP10k (linear) of the pseudobulks, gene by group."""
     yield "\t".join(["gene_id", "gene_name", *regulation.group_names])
-    for gene, row in zip(regulation.genome.genes, observed_log1p(regulation).tolist(), strict=True):
+    for gene, row in zip(regulation.genome.genes, np.expm1(observed_log1p(regulation)).tolist(), strict=True):
         yield "\t".join([gene.gene_id, gene.name, *(f"{value:.6g}" for value in row)])
 
 

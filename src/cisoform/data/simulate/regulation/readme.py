@@ -19,7 +19,7 @@ FILES = {
     "multiome.h5mu": "the same counts as MuData (rna, atac) with the cell metadata",
     "atac_fragments.tsv.gz": "fragments, also of barcodes that are no cells; .tbi beside it",
     "cells.tsv": "barcode, cell_type, state, group (cell type and state: the pseudobulk), counts",
-    "expression.tsv": "observed log1p CP10k of the groups",
+    "expression.tsv": "observed CP10k (linear) of the groups",
     "splits.tsv": "chromosome, train/valid/test",
     "crispr.tsv": "tested pairs in the columns of the CRISPR benchmark",
     "chip/": "ChIP peaks, TF.bed over all groups and GROUP/TF.bed",
