@@ -14,11 +14,13 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -271,7 +273,11 @@ def _write(tasks: Sequence[ShardTask], workers: int) -> Iterator[ShardResult]:
         yield from map(write_shard, tasks)
         return
     # Fresh processes: nothing of the caller's threads is carried over.
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        min(workers, len(tasks)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_leave_with_parent,
+    )
     try:
         yield from pool.map(write_shard, tasks)
     except BrokenProcessPool:
@@ -281,6 +287,20 @@ def _write(tasks: Sequence[ShardTask], workers: int) -> Iterator[ShardResult]:
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _finish(
