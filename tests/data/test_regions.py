@@ -241,3 +241,71 @@ def test_damaged_data_sets_are_refused(dataset: RegionDataset, tmp_path: Path) -
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"manifest.json is missing"):
         RegionDataset.open(tmp_path / "empty")
+
+
+def test_an_error_in_a_worker_arrives_whole(inputs: Path, tmp_path: Path) -> None:
+    shutil.copytree(inputs, tmp_path / "in", ignore=shutil.ignore_patterns("regions*"))
+    wrong = {c: files.signal("brain", "atac", c) for c in ("c1", "c2", "c3")}
+    wrong["c1"][300:325] = -4.0
+    (tmp_path / "in" / "bw" / "brain.atac.bw").unlink()
+    files.write_bigwig(tmp_path / "in" / "bw" / "brain.atac.bw", wrong)
+    with pytest.raises(InputError, match=r"brain.atac.bw: signal at c1:301 is -4"):
+        build_regions(
+            tmp_path / "in" / "genome.fa", tmp_path / "in" / "tracks.tsv", tmp_path / "out", CONFIG, workers=2
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_build_of_the_same_folder_is_refused(inputs: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    (tmp_path / "out.partial").mkdir()
+    with (tmp_path / "out.partial" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another build is writing there"):
+            build_regions(inputs / "genome.fa", inputs / "tracks.tsv", tmp_path / "out", CONFIG)
+
+
+def test_a_full_disk_is_one_line_and_the_build_goes_on_later(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    from cisoform.data import region_shards
+
+    save = np.save
+    calls = []
+
+    def full(handle: object, array: np.ndarray, **options: object) -> None:
+        calls.append(1)
+        if len(calls) > 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(handle, array, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(region_shards.np, "save", full)
+    with pytest.raises(
+        InputError, match=r"00002.means.npy: cannot be written: No space left.*free some space"
+    ):
+        build_regions(inputs / "genome.fa", inputs / "tracks.tsv", tmp_path / "out", CONFIG)
+    monkeypatch.undo()
+    assert not (tmp_path / "out").exists()
+    assert build_regions(inputs / "genome.fa", inputs / "tracks.tsv", tmp_path / "out", CONFIG).resumed == 2
+
+
+@pytest.mark.pack
+def test_real_marks_are_turned_back_before_they_are_cut(packs_dir: Path, tmp_path: Path) -> None:
+    """Marks of the pack are arcsinh(-log10 p) on three of four contigs; the fourth is dropped and said."""
+    pack = packs_dir / "human_regulation"
+    if not pack.is_dir():
+        pytest.skip(f"no pack named human_regulation in {packs_dir}")
+    mark = pack / "tracks" / "E003.H3K4me3.bw"
+    (tmp_path / "t.tsv").write_text(f"sample\ttrack\tpath\ttransform\nE003\tH3K4me3\t{mark}\tsinh\n")
+    config = RegionBuildConfig(window=16_384, chromosomes=("ENm004s", "chr22_20M"), valid_chromosomes=())
+    made = build_regions(pack / "sequence" / "contigs.fa.gz", tmp_path / "t.tsv", tmp_path / "out", config)
+    assert any("1 of 2 chromosomes are lacking" in text and "chr22_20M" in text for text in made.warnings)
+    data = RegionDataset.open(tmp_path / "out")
+    assert made.n_regions == 300_000 // 16_389 and set(data.regions["chrom"]) == {"ENm004s"}
+    # 25-bp steps: most neighbouring tokens are equal; the strongest peaks reach the upper published edges.
+    levels = np.concatenate([data.levels(row, 0, 16_384)[0] for row in range(len(data))])
+    assert (levels[1:] == levels[:-1]).mean() > 0.7 and levels.max() >= 30
+    assert data.means(0, 0, 16_384).max() < 1000
