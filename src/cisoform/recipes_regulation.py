@@ -7,15 +7,20 @@ stages); rates follow lr = 6e-4 * sqrt(384 / dim), 2e-4 at the largest.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
+from cisoform.data.gene_loader import GeneLoaderConfig
 from cisoform.data.region_loader import RegionLoaderConfig
 from cisoform.errors import InputError
+from cisoform.features.states import FeatureConfig
 from cisoform.models.creformer.elementary import ElementaryConfig
+from cisoform.models.creformer.regulatory import CREformerConfig
 from cisoform.tokens.masking import HidingConfig
 from cisoform.training.config import TrainConfig
 from cisoform.training.elementary import ElementaryLossConfig
+from cisoform.training.regulatory import RegulatoryLossConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +143,86 @@ def elementary_recipe(name: str) -> ElementaryRecipe:
     Raises:
         InputError: If there is none; the near ones are named.
     """
-    if name not in ELEMENTARY_RECIPES:
-        near = difflib.get_close_matches(name, ELEMENTARY_RECIPES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(ELEMENTARY_RECIPES)}"
+    return _named(name, ELEMENTARY_RECIPES)()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegulatoryRecipe:
+    """All that defines how the second stage is built and fitted; `model.elementary` is that of the first stage.
+
+    Attributes:
+        model: Layers, positions and head; width, heads and feed-forward are those of the Elementary.
+        loader: Batches of genes in cells.
+        train: Optimiser, schedule and length.
+        loss: What is minimised, and what chooses the weights.
+        features: What is kept of each state of a peak, and what learns beside the second stage.
+    """
+
+    model: CREformerConfig
+    loader: GeneLoaderConfig
+    train: TrainConfig
+    loss: RegulatoryLossConfig = field(default_factory=RegulatoryLossConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+
+
+def regulatory_tiny() -> RegulatoryRecipe:
+    """For tests: a step in some ten milliseconds on one core."""
+    return RegulatoryRecipe(
+        model=CREformerConfig(layers=1),
+        loader=GeneLoaderConfig(batch_size=64, valid_samples=20_000),
+        train=replace(_train(3e-3, 4, bf16=False), weight_decay=0.01),
+    )
+
+
+def regulatory_xs() -> RegulatoryRecipe:
+    """Size XS on an Elementary of d = 128: some thousand pairs of genes and groups on CPU cores."""
+    return RegulatoryRecipe(
+        model=CREformerConfig(layers=3, dropout=0.1),
+        loader=GeneLoaderConfig(batch_size=64, sort_batches=32, valid_samples=50_000),
+        train=replace(_train(1e-3, 20, bf16=False), warmup_fraction=0.05),
+    )
+
+
+def regulatory_small() -> RegulatoryRecipe:
+    """Size XS with larger batches, for hundreds of thousands of pairs."""
+    recipe = regulatory_xs()
+    loader = replace(recipe.loader, batch_size=256, epoch_samples=500_000)
+    return replace(recipe, loader=loader, train=replace(recipe.train, epochs=8))
+
+
+def regulatory_base() -> RegulatoryRecipe:
+    """Size S on an Elementary of d = 384, for millions of pairs on a GPU; features are kept in 16 bits."""
+    return RegulatoryRecipe(
+        model=CREformerConfig(layers=4, dropout=0.1),
+        loader=GeneLoaderConfig(batch_size=1024, sort_batches=64, valid_samples=200_000),
+        train=replace(_train(3e-4, 4), warmup_fraction=0.05),
+        features=FeatureConfig(precision="fp16", bf16=True, batch_tokens=2**20, shard_entries=16_384),
+    )
+
+
+REGULATORY_RECIPES: dict[str, Callable[[], RegulatoryRecipe]] = {
+    "tiny": regulatory_tiny,
+    "xs": regulatory_xs,
+    "small": regulatory_small,
+    "base": regulatory_base,
+}
+
+
+def regulatory_recipe(name: str) -> RegulatoryRecipe:
+    """The recipe of that name.
+
+    Raises:
+        InputError: If there is none; the near ones are named.
+    """
+    return _named(name, REGULATORY_RECIPES)()
+
+
+Recipe = TypeVar("Recipe")
+
+
+def _named(name: str, recipes: Mapping[str, Recipe]) -> Recipe:
+    if name not in recipes:
+        near = difflib.get_close_matches(name, recipes, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(recipes)}"
         raise InputError(f"recipe {name!r} is unknown; {hint}")
-    return ELEMENTARY_RECIPES[name]()
+    return recipes[name]

@@ -1,37 +1,27 @@
-"""`cisoform regulation predict`: one gene from the authors' text form, no data set needed."""
+"""`cisoform regulation predict --locus-text`: one gene from the authors' text form, no data set needed."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from cisoform.cli.common import DeviceOption, JsonOption, print_json, resolve_device
+from cisoform.cli.common import print_json, resolve_device
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Put `predict` into the app of `cisoform regulation`."""
-    app.command(
-        "predict",
-        epilog="Example: cisoform regulation predict model --locus-text gata1.txt.gz --tss-peak 20 --strand +",
-    )(predict)
-
-
-def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Converted or fitted CREformer.")],
-    locus_text: Annotated[
-        Path,
-        typer.Option(
-            "--locus-text", metavar="FILE", help="Three lines a peak: >id, bases, signal; gzip or not."
-        ),
-    ],
-    tss_peak: Annotated[int, typer.Option("--tss-peak", help="Index (from 0) of the peak nearest the TSS.")],
-    strand: Annotated[str, typer.Option("--strand", metavar="+|-", help="Strand of the gene.")],
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+def predict_locus_text(
+    model: Path, locus_text: Path, tss_peak: int, strand: str, *, device: str, as_json: bool
 ) -> None:
-    """Predict the expression of one gene from its peaks."""
+    """Predict one gene and print it.
+
+    Args:
+        model: Folder of a CREformer.
+        locus_text: Peaks in the authors' form.
+        tss_peak: Index of the peak nearest the TSS.
+        strand: '+' or '-'.
+        device: As everywhere.
+        as_json: Print JSON.
+    """
     from cisoform.data.locus_text import read_locus_text
     from cisoform.jobs.creformer_model import CREformerModel, predict_locus
 

@@ -28,14 +28,13 @@ from cisoform.errors import InputError
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Register `build-regions`, `pretrain` and `evaluate`."""
+    """Register `build-regions` and `pretrain`; `evaluate` is that of `regulation_fit`."""
     app.command(
         "build-regions",
         epilog="Example: cisoform regulation build-regions --genome genome.fa --tracks tracks.tsv "
         "--window 32768 --regions-per-sample 50000 --out regions",
     )(build_regions)
     app.command(epilog="Example: cisoform regulation pretrain regions --recipe small --out run")(pretrain)
-    app.command(epilog="Example: cisoform regulation evaluate run --data regions --split test")(evaluate)
 
 
 def build_regions(
@@ -174,28 +173,6 @@ def pretrain(
     scores = ", ".join(f"{name} {value:.3f}" for name, value in best.items())
     kept = f"; kept step {result.best_step}: valid {scores}" if best else ""
     typer.echo(f"{out}: {result.step:,} steps in {duration_text(result.seconds)} ({result.reason}){kept}")
-
-
-def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `regulation pretrain`.")],
-    data: Annotated[
-        Path, typer.Option("--data", metavar="DATASET", help="Folder of `regulation build-regions`.")
-    ],
-    split: Annotated[
-        str, typer.Option("--split", help="test (four-way report), train, valid or all.")
-    ] = "test",
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write evaluation.json there.")
-    ] = None,
-    tokens: Annotated[
-        int | None, typer.Option("--tokens", min=1, help="Most tokens scored of each part and pass.")
-    ] = None,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """Score a pre-trained Elementary beside baselines: hidden bases and levels, preserved tracks."""
-    evaluate_run(run, data, split, out=out, tokens=tokens, seed=seed, device=device, as_json=as_json)
 
 
 def evaluate_run(
