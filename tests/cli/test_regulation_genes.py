@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +74,34 @@ def test_fragments_pools_and_held_out_types(mini: MiniMultiome, cli: Cli):
     made = json.loads(result.stdout)
     assert made["signal"] == "coverage" and made["n_groups"] == 4
     assert [made["splits"][part]["groups"] for part in ("train", "valid", "test")] == [2, 1, 1]
+
+
+def test_a_full_disk_is_told_and_the_build_goes_on_later(
+    mini: MiniMultiome, cli: Cli, cli_error: CliError, monkeypatch: pytest.MonkeyPatch
+):
+    flush, left = os.fsync, [9]
+
+    def fail(descriptor: int) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        assert "space" in cli_error(*words(mini, multiome=mini.h5))
+    assert [path.name for path in Path().iterdir()] == ["made.partial"]
+    result = cli(*words(mini, multiome=mini.h5, resume=True))
+    assert result.exit_code == 0 and "work of an interrupted build was kept" in result.stderr
+    assert [path.name for path in Path().iterdir()] == ["made"]
+
+
+def test_two_builds_at_once_are_refused(mini: MiniMultiome, cli_error: CliError):
+    from cisoform.data.partial import partial_folder
+
+    with partial_folder("made", {}) as other:
+        assert "another process is building made" in cli_error(*words(mini, multiome=mini.h5))
+        other.discard()
 
 
 # --- bad input: name of the case -> (words, what the line must hold) ----------------------------------------------------
@@ -260,6 +290,17 @@ def bad_truncated_fragments(mini: MiniMultiome) -> tuple[list[str], list[str]]:
     return words(mini, rna=mini.rna, fragments=mini.fragment_file, peaks=mini.bed), [
         "fragments.tsv.gz",
         "truncated",
+    ]
+
+
+@case
+def bad_damaged_fragments(mini: MiniMultiome) -> tuple[list[str], list[str]]:
+    data = bytearray(mini.fragment_file.read_bytes())
+    data[600:640] = bytes(40)
+    mini.fragment_file.write_bytes(data)
+    return words(mini, rna=mini.rna, fragments=mini.fragment_file, peaks=mini.bed), [
+        "fragments.tsv.gz",
+        "damaged",
     ]
 
 

@@ -175,7 +175,8 @@ def write_h5mu(path: Path, mini: MiniMultiome, names: tuple[str, str] = ("rna", 
     import h5py
 
     order = np.arange(len(mini.cells))[::-1]  # the ATAC side in another order: only names count
-    with h5py.File(path, "w") as file:
+    # MuData puts a text before the HDF5 file proper.
+    with h5py.File(path, "w", userblock_size=512) as file:
         obs = {"cell_type": mini.types}
         fill_anndata(
             file.create_group(f"mod/{names[0]}"),

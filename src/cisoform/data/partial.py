@@ -8,6 +8,7 @@ The final name appears only when everything is there.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -221,6 +222,7 @@ def partial_folder(
         lock = (path / _LOCK).open("ab")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        lock.close()
         raise InputError(
             f"{path}: another process is building {final.name}; wait for it or stop it"
         ) from None
@@ -245,7 +247,8 @@ def partial_folder(
     try:
         yield folder
     except InputError as error:
-        if not isinstance(error.__context__, OSError):  # a full disk is no mistake of the input
+        # A full disk is no mistake of the input.
+        if getattr(error.__context__, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
             folder.discard()
         raise
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ def open_hdf5(path: PathLike, what: str) -> Any:
     """
     path = require_file(path, what)
     with path.open("rb") as handle:
-        if handle.read(8) != HDF5_MAGIC:
+        if not _is_hdf5(handle):
             raise InputError(f"{path}: is not an HDF5 file ({what}); is it compressed, or another format?")
     try:
         import h5py
@@ -43,6 +43,15 @@ def open_hdf5(path: PathLike, what: str) -> Any:
         raise InputError(
             f"{path}: cannot be read as HDF5 ({what}): {' '.join(str(error).split())}; is it truncated? copy it again"
         ) from None
+
+
+def _is_hdf5(handle: IO[bytes]) -> bool:
+    """Whether the signature stands where it may: at 0, or after a user block (MuData writes one of 512 bytes)."""
+    for offset in (0, *(512 << power for power in range(8))):
+        handle.seek(offset)
+        if handle.read(8) == HDF5_MAGIC:
+            return True
+    return False
 
 
 def texts(dataset: Any) -> list[str]:
