@@ -76,6 +76,18 @@ def test_fragments_pools_and_held_out_types(mini: MiniMultiome, cli: Cli):
     assert [made["splits"][part]["groups"] for part in ("train", "valid", "test")] == [2, 1, 1]
 
 
+def test_edges_are_those_of_a_run_of_stage_1(mini: MiniMultiome, cli: Cli):
+    from cisoform.data.genes import GenesDataset
+
+    edges = [float(number) for number in range(1, 35)]
+    (mini.root / "run" / "model").mkdir(parents=True)
+    kept = {"edges": {"h3k27ac": edges[::-1], "atac": edges}}
+    (mini.root / "run" / "model" / "tokens.json").write_text(json.dumps(kept))
+    result = cli(*words(mini, multiome=mini.h5, edges=mini.root / "run"))
+    assert result.exit_code == 0, result.stderr
+    assert GenesDataset.open("made").edges == tuple(edges)
+
+
 def test_a_full_disk_is_told_and_the_build_goes_on_later(
     mini: MiniMultiome, cli: Cli, cli_error: CliError, monkeypatch: pytest.MonkeyPatch
 ):

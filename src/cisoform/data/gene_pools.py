@@ -158,7 +158,7 @@ def lsi(matrix: SparseRows, rows: IntArray, n_components: int = N_COMPONENTS, se
     return np.asarray(vectors / np.maximum(length, 1e-12), dtype=np.float32)
 
 
-def nearest_cells(vectors: FloatArray, centres: IntArray, k: int, block: int = 512) -> IntArray:
+def nearest_cells(vectors: FloatArray, centres: IntArray, k: int, block: int = 128) -> IntArray:
     """The k cells nearest each centre by cosine, the centre first, the rest ascending: (centres, k)."""
     found = np.empty((len(centres), k), dtype=np.int64)
     for first in range(0, len(centres), block):
