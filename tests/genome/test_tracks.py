@@ -122,7 +122,11 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
         ("bed.bb", bytes.fromhex("ebf28987") + b"\0" * 40, "is a bigBed file"),
         ("x.npy", b"\0\1\2\3" * 20, "neither bigWig nor bedGraph"),
         ("empty.bw", b"", "the file is empty"),
-        ("cut.bg.gz", gzip.compress("".join(f"chr1\t{i}\t{i + 1}\t1\n" for i in range(150)).encode())[:-20], "gzip file is truncated"),
+        (
+            "cut.bg.gz",
+            gzip.compress("".join(f"chr1\t{i}\t{i + 1}\t1\n" for i in range(150)).encode())[:-20],
+            "gzip file is truncated",
+        ),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=said):
