@@ -17,7 +17,6 @@ from cisoform.jobs.isoform_model import IsoformModel, predict
 from cisoform.jobs.isoform_train import choose_recipe, prepare, train
 
 MODALITIES = ("dna", "rna", "protein")
-DRAWS = 400
 
 
 @dataclass(frozen=True)
@@ -26,33 +25,23 @@ class Truth:
 
     dataset: IsoformDataset
     rows: np.ndarray
-    genes: np.ndarray
     observed: np.ndarray
     noise_free: np.ndarray
     effects: dict[str, np.ndarray]
 
-    def r2(self, predicted: np.ndarray, rows: np.ndarray | slice = slice(None)) -> float:
+    def r2(self, predicted: np.ndarray) -> float:
         """Mean over tissues of the R2 against the noisy table."""
-        observed, predicted = self.observed[rows], predicted[rows]
-        residual = ((observed - predicted) ** 2).sum(axis=0)
-        return float((1 - residual / ((observed - observed.mean(axis=0)) ** 2).sum(axis=0)).mean())
+        residual = ((self.observed - predicted) ** 2).sum(axis=0)
+        total = ((self.observed - self.observed.mean(axis=0)) ** 2).sum(axis=0)
+        return float((1 - residual / total).mean())
 
-    def resampled(self) -> list[np.ndarray]:
-        """Rows of each bootstrap draw over genes."""
-        rng = np.random.default_rng(0)
-        members = [np.flatnonzero(self.genes == gene) for gene in np.unique(self.genes)]
-        return [
-            np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-            for _ in range(DRAWS)
-        ]
-
-    def response(self, predicted: np.ndarray, rows: np.ndarray | slice = slice(None)) -> dict[str, float]:
+    def response(self, predicted: np.ndarray) -> dict[str, float]:
         """How much of each modality's true effect the predictions follow: 1 = all of it, 0 = not at all.
 
         Least squares of the predictions on the effects of all modalities together, over all tissues.
         """
-        columns = np.stack([self._centred(self.effects[name][rows]) for name in MODALITIES], axis=1)
-        slopes = np.linalg.lstsq(columns, self._centred(predicted[rows]), rcond=None)[0]
+        columns = np.stack([self._centred(self.effects[name]) for name in MODALITIES], axis=1)
+        slopes = np.linalg.lstsq(columns, self._centred(predicted), rcond=None)[0]
         return dict(zip(MODALITIES, slopes.tolist(), strict=True))
 
     @staticmethod
@@ -60,14 +49,14 @@ class Truth:
         return (values - values.mean(axis=0)).reshape(-1)
 
 
-def make_truth(folder: Path, silent: str | None = None) -> Truth:
+def make_truth(folder: Path, seed: int, silent: str | None = None) -> Truth:
     """The tiny simulation as a data set; the rules of the modality `silent` do not act.
 
     The effects are those of the simulation with all rules: the sequences are the same, so the effects of a silent
     modality are what it would have done.
     """
     acting = frozenset(rule for rule in RULES if MODALITY_OF_RULE[rule] != silent)
-    config = replace(preset("tiny"), n_variants=0)
+    config = replace(preset("tiny", seed), n_variants=0)
     simulation = simulate(replace(config, rules=acting))
     would = simulate(config).expression.contributions
     sim = write_simulation(simulation, folder / "sim")
@@ -90,16 +79,20 @@ def make_truth(folder: Path, silent: str | None = None) -> Truth:
     return Truth(
         dataset,
         rows,
-        np.array(simulation.genome.gene_ids)[place],
         np.log1p(dataset.expression[rows]),
         table.select([f"noise_free:{tissue}" for tissue in config.tissues]).to_numpy()[place],
         effects,
     )
 
 
-def train_and_predict(truth: Truth, out: Path, without: str | None = None, seed: int = 0) -> np.ndarray:
-    """Predictions of the recipe `tiny` for the test rows; the model never sees the modality `without`."""
-    recipe = choose_recipe("tiny", seed=seed)
+def train_and_predict(
+    truth: Truth, out: Path, without: str | None = None, upstream_only: bool = False
+) -> np.ndarray:
+    """Predictions of the recipe `tiny` for the test rows.
+
+    The model never sees the modality `without`; with `upstream_only` its DNA ends before the first transcribed base.
+    """
+    recipe = choose_recipe("tiny")
     if without is not None:
         shown = tuple(name for name in MODALITIES if name != without)
         recipe = replace(
@@ -107,5 +100,7 @@ def train_and_predict(truth: Truth, out: Path, without: str | None = None, seed:
             model=replace(recipe.model, **{without: None}),
             loader=replace(recipe.loader, modalities=shown),
         )
+    if upstream_only:
+        recipe = replace(recipe, loader=replace(recipe.loader, dna_window=256, dna_upstream=256))
     train(prepare(truth.dataset, recipe, "tiny"), out, device="cpu")
     return predict([IsoformModel.load(out)], truth.dataset.samples, truth.rows)[0]

@@ -1,6 +1,8 @@
 """The recipe `tiny` on planted truth: what it recovers, and that it finds nothing where nothing was planted.
 
-Ten trainings of about a minute each; run by `make truth`.
+One training says little: the R2 on a data set of this size varies by 0.05 and more with the seed of the weights,
+because a rule is either found in time or not. So every figure is over three simulations, none of which was used to
+choose the recipe, and "within error" is the spread between them. 21 trainings of about a minute; run by `make truth`.
 """
 
 from __future__ import annotations
@@ -11,57 +13,47 @@ import pytest
 from tests.truth.recovery import MODALITIES, make_truth, train_and_predict
 
 pytestmark = [pytest.mark.truth, pytest.mark.timeout(3600)]
+SEEDS = (1, 2, 3)
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory):
-    """All rules act: the truth, and predictions from all inputs."""
-    folder = tmp_path_factory.mktemp("everything")
-    truth = make_truth(folder)
-    return truth, train_and_predict(truth, folder / "all")
+def recovered(tmp_path_factory):
+    """All rules act: each simulation's truth, and predictions from all inputs."""
+    found = []
+    for seed in SEEDS:
+        folder = tmp_path_factory.mktemp(f"seed{seed}")
+        truth = make_truth(folder, seed)
+        found.append((truth, train_and_predict(truth, folder / "run")))
+    return found
 
 
-def interval(draws):
-    return np.quantile(draws, 0.025), np.quantile(draws, 0.975)
-
-
-def gain(truth, full, part):
-    """R2 of `full` above that of `part`, with a bootstrap interval over genes (paired)."""
-    draws = [truth.r2(full, rows) - truth.r2(part, rows) for rows in truth.resampled()]
-    return truth.r2(full) - truth.r2(part), *interval(draws)
-
-
-def test_the_recipe_reaches_80_percent_of_the_plantable_r2(everything):
-    truth, predicted = everything
-    ceiling = truth.r2(truth.noise_free)
-    assert 0.8 < ceiling < 0.95
-    assert truth.r2(predicted) >= 0.8 * ceiling
+def test_the_recipe_reaches_80_percent_of_the_plantable_r2(recovered):
+    ceilings = np.array([truth.r2(truth.noise_free) for truth, _ in recovered])
+    reached = np.array([truth.r2(predicted) for truth, predicted in recovered])
+    print("reached", reached, "of", ceilings)
+    assert ((ceilings > 0.8) & (ceilings < 0.95)).all()
+    assert (reached / ceilings).mean() >= 0.8
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_the_predictions_follow_the_rules_of_each_modality(everything, modality):
-    truth, predicted = everything
-    draws = [truth.response(predicted, rows)[modality] for rows in truth.resampled()]
-    low, high = interval(draws)
-    assert truth.response(predicted)[modality] > 0.6
-    assert low > 0.5 and high < 1.3
-
-
-@pytest.mark.parametrize("modality", MODALITIES)
-def test_a_modality_whose_rules_act_raises_the_r2(everything, modality, tmp_path):
-    truth, predicted = everything
-    without = train_and_predict(truth, tmp_path / "run", without=modality)
-    value, low, _ = gain(truth, predicted, without)
-    # The RNA determines the protein, so the protein's gain is what its encoder makes easier to see.
-    assert value > 0.03 and low > 0
+def test_the_predictions_follow_the_rules_of_each_modality(recovered, modality):
+    followed = np.array([truth.response(predicted)[modality] for truth, predicted in recovered])
+    print(modality, "followed", followed)
+    assert 0.7 < followed.mean() < 1.2 and followed.min() > 0.5
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_a_modality_whose_rules_are_off_contributes_nothing(modality, tmp_path):
-    truth = make_truth(tmp_path, silent=modality)
-    predicted = train_and_predict(truth, tmp_path / "all")
-    draws = [truth.response(predicted, rows)[modality] for rows in truth.resampled()]
-    low, high = interval(draws)
-    assert low - 0.05 <= 0 <= high + 0.05 and abs(truth.response(predicted)[modality]) < 0.15
-    value, low, _ = gain(truth, predicted, train_and_predict(truth, tmp_path / "run", without=modality))
-    assert value < 0.03 and low <= 0
+    # The usual window also holds the first transcribed bases, where the uORF rule of the RNA can be read: a possible
+    # gain, though not from a rule of the DNA. So the DNA ends at the start site where its own rule is in question.
+    upstream_only = modality == "dna"
+    followed, gains = [], []
+    for seed in SEEDS:
+        truth = make_truth(tmp_path / f"seed{seed}", seed, silent=modality)
+        full = train_and_predict(truth, tmp_path / f"all{seed}", upstream_only=upstream_only)
+        part = train_and_predict(truth, tmp_path / f"without{seed}", without=modality)
+        followed.append(truth.response(full)[modality])
+        gains.append(truth.r2(full) - truth.r2(part))
+    print(modality, "off: followed", np.round(followed, 3), "gain in R2", np.round(gains, 3))
+    assert abs(np.mean(followed)) < 0.1
+    assert np.mean(gains) <= 2 * np.std(gains, ddof=1) / np.sqrt(len(SEEDS))
