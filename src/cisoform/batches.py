@@ -16,19 +16,28 @@ class Tokens:
     """Sequences of one modality as rows of token ids.
 
     `channels` holds what the annotation knows of each token (RNA: the region code of `tokens.rna`), or None.
-    Ids under `mask == False` are padding and must not change any result.
+    `fold` says which part of a cross-fitted encoder has not seen the row while it was fitted; None = none of them
+    has (all rows but those of training). Ids under `mask == False` are padding and must not change any result.
     """
 
     ids: Int[Tensor, "rows tokens"]
     mask: Bool[Tensor, "rows tokens"]
     channels: Int[Tensor, "rows tokens"] | None = None
+    fold: Int[Tensor, " rows"] | None = None
 
     def to(self, device: torch.device) -> Tokens:
         """The same tokens on another device."""
         channels = None if self.channels is None else self.channels.to(device, non_blocking=True)
+        fold = None if self.fold is None else self.fold.to(device, non_blocking=True)
         return Tokens(
-            self.ids.to(device, non_blocking=True), self.mask.to(device, non_blocking=True), channels
+            self.ids.to(device, non_blocking=True), self.mask.to(device, non_blocking=True), channels, fold
         )
+
+    def take(self, rows: slice | Int[Tensor, " taken"], width: int | None = None) -> Tokens:
+        """Some rows, cut to their first `width` tokens."""
+        channels = None if self.channels is None else self.channels[rows, :width]
+        fold = None if self.fold is None else self.fold[rows]
+        return Tokens(self.ids[rows, :width], self.mask[rows, :width], channels, fold)
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,30 @@ class IsoformBatch:
             value = getattr(self, field.name)
             values[field.name] = None if value is None else value.to(device)
         return IsoformBatch(**values)
+
+
+@dataclass(frozen=True)
+class StartBatch:
+    """DNA round one start of each of some genes, and how the gene's starts there are used.
+
+    `ids` reach further than `usage` at both ends, by what a score depends on. `usage` is linear expression that
+    starts at each place; `allowed` is False where a start of the transcript cannot lie (from its CDS on).
+    """
+
+    ids: Int[Tensor, "genes bases"]
+    usage: Float[Tensor, "genes outputs places"]
+    allowed: Bool[Tensor, "genes places"]
+
+    def __len__(self) -> int:
+        return int(self.ids.shape[0])
+
+    def to(self, device: torch.device) -> StartBatch:
+        """The same batch on another device."""
+        return StartBatch(
+            self.ids.to(device, non_blocking=True),
+            self.usage.to(device, non_blocking=True),
+            self.allowed.to(device, non_blocking=True),
+        )
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def train(
     chosen = choose_recipe(recipe, settings or [], seed)
     opened = IsoformDataset.open(dataset)
     resolve_device(device)
-    run = prepare(opened, chosen, recipe)
+    run = prepare(opened, chosen, recipe, device=device, progress=TrainingBar, say=note)
     note(
         f"recipe {recipe}: {run.n_parameters:,} parameters, {len(run.source.rows):,} transcripts to learn from, "
         f"{len(run.valid_source.rows):,} to choose by, {len(run.columns)} columns"

@@ -139,6 +139,7 @@ class IsoformLoader:
         normaliser: TargetNormaliser | None = None,
         seed: int = 0,
         shuffle: bool = True,
+        folds: npt.NDArray[np.integer] | None = None,
     ) -> None:
         """Prepare lengths and targets of the rows; no other row's label is read.
 
@@ -150,12 +151,15 @@ class IsoformLoader:
                 is NaN. None = no targets.
             seed: Seed of order and augmentation.
             shuffle: False = a fixed order by length, for evaluation.
+            folds: Cross-fitting fold of every transcript of `data` (`Tokens.fold` of its DNA), for training rows;
+                None = no folds, as everywhere else.
         """
         self.samples = data if isinstance(data, IsoformSamples) else data.samples
         self.config = config
         self.seed = seed
         self.shuffle = shuffle
         self.rows = np.arange(self.samples.n) if rows is None else np.asarray(rows, dtype=np.int64)
+        self.folds = folds
         self._lengths = self._count_tokens()
         self._targets: npt.NDArray[np.float32] | None = None
         self._weights: npt.NDArray[np.float32] | None = None
@@ -229,17 +233,26 @@ class IsoformLoader:
         config, change = self.config, self.config.augmentation
         if not shown.any() or self.samples.dna is None:
             return None
-        distinct, row = _distinct_rows(self.samples.dna_row[rows], shown)
+        distinct, row, fold = self._distinct_dna(rows, shown)
         shift = rng.integers(-change.tss_jitter, change.tss_jitter + 1, size=len(distinct))
         windows = self.samples.dna.window(distinct, config.dna_window, shift, config.dna_upstream)
         flipped = rng.random(len(distinct)) < change.reverse_complement
         windows[flipped] = reverse_complement(windows[flipped])
         if config.dna_tokens == "kmers":
             ids, mask = _kmer_rows(list(windows), change.hide_dna, change.hide_span, rng)
-            return _modality(ids, mask, None, row, shown)
+            return _modality(ids, mask, None, row, shown, fold)
         mask = np.ones(windows.shape, dtype=bool)
         _hide(windows, mask, change.hide_dna, change.hide_span, UNKNOWN_BASE, rng)
-        return _modality(windows.view(np.int8), mask, None, row, shown)
+        return _modality(windows.view(np.int8), mask, None, row, shown, fold)
+
+    def _distinct_dna(self, rows: Array, shown: Array) -> tuple[Array, Array, Array | None]:
+        """Distinct windows in use, which each sample uses, and their folds; a window of two folds counts twice."""
+        source = self.samples.dna_row[rows].astype(np.int64)
+        if self.folds is None:
+            return *_distinct_rows(source, shown), None
+        n_folds = int(self.folds.max()) + 1
+        distinct, row = _distinct_rows(source * n_folds + self.folds[rows], shown)
+        return distinct // n_folds, row, distinct % n_folds
 
     def _rna(self, rows: Array, shown: Array, rng: np.random.Generator) -> Modality | None:
         config, change = self.config, self.config.augmentation
@@ -288,11 +301,14 @@ def _distinct_rows(source_rows: Array, shown: Array) -> tuple[Array, Array]:
     return distinct, row
 
 
-def _modality(ids: Array, mask: Array, channels: Array | None, row: Array, shown: Array) -> Modality:
+def _modality(
+    ids: Array, mask: Array, channels: Array | None, row: Array, shown: Array, fold: Array | None = None
+) -> Modality:
     tokens = Tokens(
         torch.from_numpy(ids),
         torch.from_numpy(mask),
         None if channels is None else torch.from_numpy(channels),
+        None if fold is None else torch.from_numpy(fold.astype(np.int64)),
     )
     used = np.where(shown, row, 0).astype(np.int64)
     return Modality(tokens, torch.from_numpy(used), torch.from_numpy(shown.copy()))

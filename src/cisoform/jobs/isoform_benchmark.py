@@ -137,7 +137,14 @@ class _Runner:
         recipe = with_modalities(choose_recipe(self.config.recipe, self.config.settings, seed), modalities)
         if not _is_finished(folder, dataset, self.config, seed):
             self.say(f"training {name}, seed {seed}")
-            run = prepare(dataset, recipe, self.config.recipe)
+            run = prepare(
+                dataset,
+                recipe,
+                self.config.recipe,
+                device=self.device,
+                progress=self._progress,
+                say=self.say,
+            )
             resume = (folder / "config.json").exists()
             progress = self._progress() if self._progress else None
             train(run, folder, resume=resume, device=self.device, progress=progress)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,12 @@ import torch
 from cisoform.configs import config_to_json, override
 from cisoform.data.isoform_dataset import Column, IsoformDataset
 from cisoform.data.loader import IsoformLoader, fit_normaliser
+from cisoform.data.start_profile import fold_of_family
 from cisoform.data.targets import TargetNormaliser
 from cisoform.errors import InputError
 from cisoform.jobs.isoform_model import export_of, parsed
+from cisoform.jobs.start_scores import config_for, fit_start_scores
+from cisoform.models.encoders.landmark import LandmarkDnaConfig, LandmarkDnaEncoder
 from cisoform.models.isoformer import IsoFormer
 from cisoform.recipes import IsoformRecipe, isoform_recipe
 from cisoform.training.isoform import IsoformTask
@@ -65,8 +68,26 @@ class PreparedRun:
         return sum(p.numel() for p in self.task.model.parameters() if p.requires_grad)
 
 
-def prepare(dataset: IsoformDataset, recipe: IsoformRecipe, name: str = "custom") -> PreparedRun:
+def prepare(
+    dataset: IsoformDataset,
+    recipe: IsoformRecipe,
+    name: str = "custom",
+    *,
+    device: str = "auto",
+    progress: Callable[[], Progress] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> PreparedRun:
     """Build model, task and loaders; only train rows fit the normaliser, valid rows choose the weights.
+
+    Takes long only if the model reads start scores and those of the data set are not in the cache yet.
+
+    Args:
+        dataset: What to learn from.
+        recipe: How; the data set's number of columns is put in.
+        name: Name of the recipe, for the record.
+        device: Where start scores are learnt.
+        progress: Makes what shows the learning of a start scorer.
+        say: Called with a line before each of them is learnt.
 
     Raises:
         InputError: If the data set has no train or valid rows, or no column to learn.
@@ -82,15 +103,24 @@ def prepare(dataset: IsoformDataset, recipe: IsoformRecipe, name: str = "custom"
     columns = [dataset.columns[dataset.column_index(name)] for name in normaliser.columns]
     gaussian = recipe.loss.kind == "gaussian"
     config = replace(recipe.model, tissues=len(columns) * (2 if gaussian else 1))
+    starts, folds = recipe.start_scores, None
+    if starts is not None:
+        starts = config_for(dataset, starts)
+        states = fit_start_scores(dataset, starts, device, progress, say)
+        folds = fold_of_family(dataset, starts.folds)
+        config = replace(config, dna=replace(cast(LandmarkDnaConfig, config.dna), starts=starts))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = IsoFormer(config)
-    shown = IsoformLoader(dataset, rows["train"], loader.for_evaluation(), None, seed, shuffle=False)
+    if starts is not None:
+        cast(LandmarkDnaEncoder, model.encoders["dna"]).load_start_scores(states)
+    bare = loader.for_evaluation()
+    shown = IsoformLoader(dataset, rows["train"], bare, None, seed, shuffle=False, folds=folds)
     model.fit_inputs(shown.epoch())
     about = {"recipe": name, "seed": seed, "dataset_hash": dataset.hash, "monitor": recipe.monitor}
     export = export_of(config, loader, normaliser, columns, about)
-    source = IsoformLoader(dataset, rows["train"], loader, normaliser, seed)
-    valid = IsoformLoader(dataset, rows["valid"], loader.for_evaluation(), normaliser, seed, shuffle=False)
+    source = IsoformLoader(dataset, rows["train"], loader, normaliser, seed, folds=folds)
+    valid = IsoformLoader(dataset, rows["valid"], bare, normaliser, seed, shuffle=False)
     transcript_level = [i for i, column in enumerate(columns) if column.level == "transcript"]
     task = IsoformTask(
         model,

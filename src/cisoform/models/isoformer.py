@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cisoform.batches import IsoformBatch, Modality, Tokens
+from cisoform.batches import IsoformBatch, Modality
 from cisoform.models.aggregation import (
     MODALITIES,
     AggregatorConfig,
@@ -28,7 +28,7 @@ from cisoform.models.aggregation import (
 from cisoform.models.encoders import DnaConfig, ProteinConfig, RnaConfig, SequenceEncoder, build_encoder
 from cisoform.models.encoders.grouping import encode_in_groups
 from cisoform.nn.pooling import AttentionPool, MeanPool
-from cisoform.nn.summaries import Composition, SoftBins, fit_summaries
+from cisoform.nn.summaries import FITTED, fit_summaries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class IsoFormer(nn.Module):
             batches: Training samples without augmentation; labels are not looked at. Each sample counts once, so
                 the way in which they are batched does not matter.
         """
-        if not any(isinstance(module, Composition | SoftBins) for module in self.modules()):
+        if not any(isinstance(module, FITTED) for module in self.modules()):
             return
         training = self.training
         self.eval()
@@ -108,7 +108,7 @@ class IsoFormer(nn.Module):
                 for name, encoder in self.encoders.items():
                     modality: Modality | None = getattr(batch, name)
                     if modality is not None:
-                        encoder(_rows(modality.tokens, modality.row[modality.present].long()))
+                        encoder(modality.tokens.take(modality.row[modality.present].long()))
         self.train(training)
 
     def features(self, batch: IsoformBatch) -> Float[Tensor, "batch dim"]:
@@ -129,8 +129,3 @@ class IsoFormer(nn.Module):
             else:
                 pooled.append(self.head.weight.new_zeros(len(batch), dim))
         return torch.cat(pooled, dim=-1)
-
-
-def _rows(tokens: Tokens, rows: Int[Tensor, " rows"]) -> Tokens:
-    channels = None if tokens.channels is None else tokens.channels[rows]
-    return Tokens(tokens.ids[rows], tokens.mask[rows], channels)

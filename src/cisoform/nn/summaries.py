@@ -1,7 +1,7 @@
 """One vector from one property of a sequence: what it is made of, how long it is, what stands at a fixed place.
 
 Inputs are scaled by constants, never by statistics of the batch, so that a row means the same in any company.
-The constants of `Composition` and `SoftBins` can be fitted once, before training, to what the training rows hold
+The constants of those in `FITTED` can be fitted once, before training, to what the training rows hold
 (`fit_summaries`); they are saved with the weights. Unfitted modules work, with constants that suit most data.
 """
 
@@ -109,6 +109,44 @@ REACH = 6.0
 MIN_WIDTH = 0.02
 
 
+class Measures(nn.Module):
+    """Small network over real numbers of any scale, standardised each."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: int, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+        self.dropout = nn.Dropout(dropout)
+        self.hidden = nn.Linear(size, dim)
+        self.out = nn.Linear(dim, dim)
+        self.seen: list[Tensor] | None = None
+
+    def forward(self, values: Float[Tensor, "rows size"]) -> Float[Tensor, "rows dim"]:
+        """Summarise each row; values far from those of the rows it was fitted to are cut."""
+        if self.seen is not None:
+            self.seen.append(values)
+        scaled = ((values - self.mean) / self.std).clamp(-MEASURE_LIMIT, MEASURE_LIMIT)
+        out: Tensor = self.out(F.gelu(self.hidden(self.dropout(scaled.to(self.out.weight.dtype)))))
+        return out
+
+    def fit(self) -> None:
+        """Mean and standard deviation of each value among the rows seen; one that never varies keeps its std."""
+        rows = torch.cat(self.seen or [])
+        std = rows.std(dim=0, correction=0)
+        self.mean.copy_(rows.mean(dim=0))
+        self.std.copy_(torch.where(std > MIN_STD, std + STD_FLOOR, self.std))
+
+
+MEASURE_LIMIT = 4.0
+"""Standard deviations at which measures are cut."""
+
+FITTED = (Composition, SoftBins, Measures)
+"""Summaries whose constants can be fitted."""
+
+
 class SiteWeights(nn.Module):
     """A weight for each letter at each place of a window of fixed width, as a position weight matrix has."""
 
@@ -135,7 +173,7 @@ def fit_summaries(model: nn.Module) -> Iterator[None]:
     Run unaugmented training rows through the encoders, without gradients. A summary that sees no row keeps its
     constants.
     """
-    parts = [module for module in model.modules() if isinstance(module, Composition | SoftBins)]
+    parts = [module for module in model.modules() if isinstance(module, FITTED)]
     for part in parts:
         part.seen = []
     try:

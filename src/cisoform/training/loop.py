@@ -63,6 +63,7 @@ def fit(
     device: str = "auto",
     progress: Progress | None = None,
     cost: Cost[B] | None = None,
+    alone: bool = False,
 ) -> FitResult:
     """Train `task.model` in a run folder until it is finished, stops early, or is stopped.
 
@@ -78,6 +79,7 @@ def fit(
         device: "auto", "cpu", "cuda" or "cuda:N".
         progress: Is told of every step and validation.
         cost: Operations per batch, for the log's `mfu` column.
+        alone: Train in this process alone, even if `torchrun` started several.
 
     Raises:
         InputError: If the folder, the device, the data or the disk does not allow it, or the loss becomes NaN.
@@ -86,7 +88,7 @@ def fit(
     where = resolve_device(device)
     if where.type == "cuda":
         torch.cuda.set_device(where)
-    world = join_world(where)
+    world = World() if alone else join_world(where)
     run_dir = Path(run_dir)
     loop = _Loop(task, source, valid_source, config, run_dir, where, world)
     loop.description, loop.cost = dict(description or {}), cost

@@ -30,9 +30,9 @@ def encode_in_groups(encoder: SequenceEncoder, tokens: Tokens, group_tokens: int
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     groups = _cut([lengths[row] for row in order], group_tokens)
     if len(groups) == 1:
-        return encoder(_rows(tokens, slice(None), lengths[order[-1]]))
+        return encoder(tokens.take(slice(None), lengths[order[-1]]))
     index = torch.tensor(order, device=tokens.ids.device)
-    parts = [encoder(_rows(tokens, index[begin:end], lengths[order[end - 1]])) for begin, end in groups]
+    parts = [encoder(tokens.take(index[begin:end], lengths[order[end - 1]])) for begin, end in groups]
     widest = max(part.mask.shape[1] for part in parts)
     states = torch.cat([F.pad(part.states, (0, 0, 0, widest - part.mask.shape[1])) for part in parts])
     mask = torch.cat([F.pad(part.mask, (0, widest - part.mask.shape[1])) for part in parts])
@@ -55,8 +55,3 @@ def _cut(lengths: list[int], group_tokens: int) -> list[tuple[int, int]]:
             groups.append((begin, row))
             begin = row
     return [*groups, (begin, len(lengths))]
-
-
-def _rows(tokens: Tokens, rows: slice | Tensor, width: int) -> Tokens:
-    channels = None if tokens.channels is None else tokens.channels[rows, :width]
-    return Tokens(tokens.ids[rows, :width], tokens.mask[rows, :width], channels)

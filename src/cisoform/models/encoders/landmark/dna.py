@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,8 @@ from torch import nn
 from cisoform.batches import Tokens
 from cisoform.models.encoders.base import Hidden
 from cisoform.models.encoders.landmark.views import BASES, around, centre, kmers, strand_merged
-from cisoform.nn.summaries import Composition, SiteWeights
+from cisoform.models.start_score import AFTER, BEFORE, FrozenScorers, StartScoreConfig
+from cisoform.nn.summaries import Composition, Measures, SiteWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,7 @@ class LandmarkDnaConfig:
         core: Bases before and after the start that are read one by one.
         spans: (begin, end, k): k-mer composition of the bases from begin up to end; a k-mer and its reverse
             complement count as one, as most factors bind on either strand.
+        starts: Scores of how well transcription could start here and nearby; None = not read.
     """
 
     kind: Literal["landmark_dna"] = "landmark_dna"
@@ -31,10 +34,11 @@ class LandmarkDnaConfig:
     dropout: float = 0.6
     core: tuple[int, int] = (60, 30)
     spans: tuple[tuple[int, int, int], ...] = ((-250, -30, 4), (-400, -250, 3), (-120, 0, 3), (0, 120, 3))
+    starts: StartScoreConfig | None = None
 
 
 class LandmarkDnaEncoder(nn.Module):
-    """One position for the core and one for each span; parts beyond the window are unknown bases."""
+    """One position for the core, one for each span, one for start scores; beyond the window bases are unknown."""
 
     def __init__(self, config: LandmarkDnaConfig) -> None:
         super().__init__()
@@ -47,9 +51,17 @@ class LandmarkDnaEncoder(nn.Module):
         )
         for k, (pairs, _) in merged.items():
             self.register_buffer(f"pairs_{k}", pairs, persistent=False)
+        self.scorers: FrozenScorers | None = None
+        if config.starts is not None:
+            self.scorers = FrozenScorers(config.starts)
+            self.starts = Measures(self.scorers.size, config.dim, config.starts.input_dropout)
 
     def forward(self, tokens: Tokens) -> Hidden:
-        """Summaries of each window."""
+        """Summaries of each window.
+
+        Raises:
+            ValueError: If start scores are read and the windows are too short for them.
+        """
         start = centre(tokens.mask)
         core = around(tokens, start, *self.config.core)
         states = [self.core(core.codes, core.valid)]
@@ -57,7 +69,19 @@ class LandmarkDnaEncoder(nn.Module):
             view = kmers(around(tokens, start, -begin, end), k)
             pairs = self.get_buffer(f"pairs_{k}")
             states.append(summary(pairs[view.codes.masked_fill(~view.valid, 0)], view.valid))
+        if self.scorers is not None and self.config.starts is not None:
+            starts = self.config.starts
+            starts.check_window(tokens.ids.shape[1])
+            view = around(tokens, start, BEFORE + starts.reach, AFTER + starts.reach)
+            states.append(self.starts(self.scorers(view.codes.masked_fill(~view.valid, BASES), tokens.fold)))
         return summaries(states, tokens)
+
+    def load_start_scores(self, states: Sequence[Mapping[str, torch.Tensor]]) -> None:
+        """Take over trained scorers, one per fold."""
+        if self.scorers is None:
+            raise ValueError("this encoder reads no start scores (starts=None)")
+        for scorer, state in zip(self.scorers.folds, states, strict=True):
+            scorer.load_state_dict(state)
 
 
 def summaries(states: list[torch.Tensor], tokens: Tokens) -> Hidden:
