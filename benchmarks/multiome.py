@@ -8,7 +8,7 @@ and a 10x-style `.h5` of sparse counts written in blocks; then, each in a proces
   (target: 20,000 samples a second at 44 peaks a gene on two cores).
 
     python benchmarks/multiome.py                            a tenth of the cells: 3e7 entries
-    python benchmarks/multiome.py --cells 100000             full size: 3e8 entries, about 12 GB of disk
+    python benchmarks/multiome.py --cells 100000             full size: 3e8 entries, about 8 GB of disk
     python benchmarks/multiome.py [--peaks N] [--open N] [--expressed N] [--pool cells|knn:K] [--json FILE] [--keep DIR]
 """
 
