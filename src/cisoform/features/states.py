@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -105,6 +105,7 @@ class FeatureTable:
         return self.values.numel() * self.values.element_size()
 
 
+@runtime_checkable
 class Update(Protocol):
     """Receives how many of how many states are encoded."""
 

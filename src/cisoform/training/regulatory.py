@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ class RegulatoryLossConfig:
         return "softplus" if self.kind == "poisson" else "identity"
 
 
+@runtime_checkable
 class Features(Protocol):
     """Where features of states come from."""
 
