@@ -44,7 +44,7 @@ _FILES = ("keys.npy", "sums.npy", "values.npy")
 _STALE_SECONDS = 86_400
 _count = itertools.count()
 
-Keys = npt.NDArray[np.bytes_]
+Keys = npt.NDArray[Any]
 """16-byte hashes as numpy strings: equal, sorted and searched as bytes."""
 
 
