@@ -130,7 +130,7 @@ class Baselines:
 
 
 def score_matrix(
-    truth: Matrix, predicted: Matrix, cell_type: npt.NDArray[np.str_] | None = None, draws: int = 1000
+    truth: Matrix, predicted: Matrix, cell_type: Array | None = None, draws: int = 1000
 ) -> dict[str, Any]:
     """Scores of one predictor on a part.
 

@@ -109,7 +109,7 @@ class PreparedFit:
     edges: dict[str, tuple[float, ...]]
     source: GeneSource
     valid_source: GeneSource | None
-    states: Ints
+    states: npt.NDArray[np.integer[Any]]
 
     @property
     def n_parameters(self) -> int:
@@ -292,10 +292,12 @@ def fit(
         config=config,
         files=files,
     )
+    settings = json.loads(config_to_json(run.recipe))
+    del settings["train"]  # stands beside the description, where a time budget may change
     description: dict[str, Any] = {
         "kind": KIND,
         "recipe": run.name,
-        "settings": json.loads(config_to_json(run.recipe)),
+        "settings": settings,
         "dataset_hash": run.dataset.hash,
         "elementary": run.about["elementary"]["sha256"],
         "seed": run.recipe.train.seed,
