@@ -104,7 +104,9 @@ def compare(repeats: int) -> None:
         median = statistics.median(times[name])
         paired = statistics.median([a / b for a, b in zip(times["released fp32"], times[name], strict=True)])
         error = float((results[name].float() - reference).abs().max() / reference.abs().max())
-        print(f"{name:14s} {median:7.3f} s  x{base / median:5.2f} (paired x{paired:.2f})  difference {error:.1e}")
+        print(
+            f"{name:14s} {median:7.3f} s  x{base / median:5.2f} (paired x{paired:.2f})  difference {error:.1e}"
+        )
 
 
 @torch.no_grad()
