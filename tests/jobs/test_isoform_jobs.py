@@ -25,7 +25,7 @@ from cisoform.jobs.isoform_benchmark import (
 from cisoform.jobs.isoform_evaluate import evaluate
 from cisoform.jobs.isoform_model import IsoformModel, predict
 from cisoform.jobs.isoform_train import choose_recipe, prepare, train
-from tests.cli.mini import MiniProject, write_mini_project
+from tests.cli.mini import MiniProject, gtf_text, write_mini_project
 
 SHORT = ("train.epochs=8",)
 
@@ -91,6 +91,27 @@ def test_a_prediction_of_the_annotation_equals_that_of_the_data_set(
     by_id = dict(zip(table["transcript_id"], table.select(model.tissues).to_numpy(), strict=True))
     found = np.stack([by_id[name] for name in dataset.samples.transcript_ids])
     np.testing.assert_allclose(found, expected[:, : len(model.tissues)], atol=1e-5)
+
+
+def test_renamed_and_shuffled_transcripts_get_equal_predictions(
+    project: MiniProject, runs: list[Path], tmp_path: Path
+) -> None:
+    order = np.random.default_rng(1).permutation(len(project.transcripts))
+    genes = {gene: f"G{number:03d}" for number, gene in enumerate(sorted(project.gene_ids, reverse=True))}
+    renamed = [
+        replace(project.transcripts[i], id=f"T{place:04d}", gene_id=genes[project.transcripts[i].gene_id])
+        for place, i in enumerate(order.tolist())
+    ]
+    (tmp_path / "renamed.gtf").write_text(gtf_text(renamed))
+    model = cisoform.IsoFormer.from_pretrained(runs[0])
+    first = model.predict(genome=project.genome, annotation=project.annotation)
+    second = model.predict(genome=project.genome, annotation=tmp_path / "renamed.gtf")
+    assert isinstance(first, pl.DataFrame)
+    assert isinstance(second, pl.DataFrame)
+    by_id = dict(zip(first["transcript_id"], first.select(model.tissues).to_numpy(), strict=True))
+    new_id = dict(zip(second["transcript_id"], second.select(model.tissues).to_numpy(), strict=True))
+    for place, i in enumerate(order.tolist()):
+        np.testing.assert_allclose(new_id[f"T{place:04d}"], by_id[project.transcripts[i].id], atol=1e-5)
 
 
 def test_a_saved_model_predicts_as_the_run(runs: list[Path], tmp_path: Path) -> None:
