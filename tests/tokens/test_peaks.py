@@ -126,3 +126,17 @@ def test_quantile_edges_share_the_levels_evenly_and_increase_on_ties() -> None:
 def test_wrong_edges_are_refused(edges: tuple[float, ...]) -> None:
     with pytest.raises(ValueError):
         check_edges(edges)
+
+
+@pytest.mark.parametrize("edges", ["released", "quantile", "tied"])
+@given(value=st.one_of(st.floats(0, 1e4), st.floats(0, 1e-3), st.sampled_from([5e-324, 1e-310, 1e300])))
+def test_levels_count_the_edges_below(edges: str, value: float) -> None:
+    rng = np.random.default_rng(0)
+    cut = {
+        "released": RELEASED_EDGES,
+        "quantile": quantile_edges(rng.gamma(0.3, 20, 5000)),
+        "tied": quantile_edges(np.repeat([1.0, 2.0, 7.0], 50)),  # edges one smallest step apart
+    }[edges]
+    values = np.array([value, *cut, *np.nextafter(cut, 0), *np.nextafter(cut, np.inf)])
+    expected = [sum(edge <= x for edge in cut) + 2 if x else 1 for x in values.tolist()]
+    assert signal_levels(values, cut).tolist() == expected
