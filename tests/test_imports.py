@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "weights": {"models", "batches", "tokens"},  # the order of a vocabulary is part of its embedding
     "features": {"models", "data", "batches", "tokens"},
     "report": {"benchmark", "analysis", "data"},
-    "recipes": {"models", "data", "training", "nn"},
+    "recipes": {"models", "data", "training", "nn", "recipes_regulation"},
     "recipes_regulation": {"models", "data", "training", "nn", "tokens", "features"},
     # What the commands do, without the command line.
     "jobs": {

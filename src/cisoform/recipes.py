@@ -1,5 +1,7 @@
 """Named presets: functions that return configs. Numbers of a preset stand here and nowhere else.
 
+Those of the regulatory system are in `recipes_regulation`; its released architecture is reachable from here too.
+
 `model.tissues` is 1 in a preset and is set to the number of columns of the data set when a model is built.
 """
 
@@ -23,6 +25,7 @@ from cisoform.models.encoders import (
 )
 from cisoform.models.isoformer import IsoFormerConfig
 from cisoform.models.start_score import StartScoreConfig
+from cisoform.recipes_regulation import creformer_paper as creformer_paper
 from cisoform.training.config import TrainConfig
 from cisoform.training.isoform import IsoformLossConfig
 

@@ -103,6 +103,15 @@ def base() -> ElementaryRecipe:
     )
 
 
+def medium() -> ElementaryRecipe:
+    """Size M (d = 768): some gigabases on one GPU; the largest rung of the data axis worth publishing."""
+    return ElementaryRecipe(
+        model=ElementaryConfig(dim=768, heads=12, ffn=3072, bin_layers=5, window_layers=4),
+        loader=RegionLoaderConfig(sequence_alone=0.05),
+        train=_train(4.2e-4, 1),
+    )
+
+
 def large() -> ElementaryRecipe:
     """Size L (d = 1,280): one pass over tens of gigabases on several GPUs."""
     return ElementaryRecipe(
@@ -132,6 +141,7 @@ ELEMENTARY_RECIPES: dict[str, Callable[[], ElementaryRecipe]] = {
     "xs": xs,
     "small": small,
     "base": base,
+    "medium": medium,
     "large": large,
     "paper": paper,
 }
@@ -200,12 +210,64 @@ def regulatory_base() -> RegulatoryRecipe:
     )
 
 
+def regulatory_medium() -> RegulatoryRecipe:
+    """Size M on an Elementary of d = 768, otherwise as base."""
+    recipe = regulatory_base()
+    return replace(recipe, model=replace(recipe.model, layers=5), train=replace(recipe.train, lr=2.1e-4))
+
+
+def regulatory_large() -> RegulatoryRecipe:
+    """Size L on an Elementary of d = 1,280, otherwise as base; one pass."""
+    recipe = regulatory_base()
+    train = replace(recipe.train, lr=1.6e-4, epochs=1)
+    return replace(recipe, model=replace(recipe.model, layers=11), train=train)
+
+
+def regulatory_paper() -> RegulatoryRecipe:
+    """The released second stage on a frozen Elementary, squared error alone.
+
+    Optimiser, batch and length of training are not published; 1e-4 and batches of 4,096 pairs are our choice.
+    """
+    recipe = regulatory_base()
+    return replace(
+        recipe,
+        model=creformer_paper(),
+        loader=replace(recipe.loader, batch_size=512),
+        train=replace(recipe.train, lr=1e-4, epochs=1, accumulate=8),
+        loss=RegulatoryLossConfig(correlation=0.0),
+    )
+
+
 REGULATORY_RECIPES: dict[str, Callable[[], RegulatoryRecipe]] = {
     "tiny": regulatory_tiny,
     "xs": regulatory_xs,
     "small": regulatory_small,
     "base": regulatory_base,
+    "medium": regulatory_medium,
+    "large": regulatory_large,
+    "paper": regulatory_paper,
 }
+
+
+def creformer_paper() -> CREformerConfig:
+    """The released architecture, 3.05 B parameters (reference: sections 1.1 to 1.4).
+
+    Width 2,048, 32 heads, feed-forward 8,192, three post-norm stacks of 20 layers, DNA and accessibility alone,
+    positions by rank, 150 slots whose padding takes part, and the flat head.
+    """
+    sizes = replace(paper().model, norm_first=False, tracks=("atac",))
+    return CREformerConfig(elementary=sizes, layers=20, positions="rank", head="flat", mask_padding=False)
+
+
+def creformer_config(name: str) -> CREformerConfig:
+    """Both stages of the recipes of that name as one config; "paper" is the released architecture.
+
+    Raises:
+        InputError: If either stage has no such recipe; the near ones are named.
+    """
+    if name == "paper":
+        return creformer_paper()
+    return replace(regulatory_recipe(name).model, elementary=elementary_recipe(name).model)
 
 
 def regulatory_recipe(name: str) -> RegulatoryRecipe:

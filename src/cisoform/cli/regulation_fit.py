@@ -64,7 +64,7 @@ def fit(
         ),
     ],
     out: OutOption,
-    recipe: Annotated[str, typer.Option("--recipe", help="tiny, xs, small or base.")] = "xs",
+    recipe: Annotated[str, typer.Option("--recipe", help="tiny, xs, small, base, medium, large or paper.")] = "xs",
     cache: CacheOption = None,
     seed: SeedOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run at OUT.")] = False,

@@ -139,7 +139,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 def pretrain(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of `regulation build-regions`.")],
     out: OutOption,
-    recipe: Annotated[str, typer.Option("--recipe", help="tiny, xs, small, base, large or paper.")] = "small",
+    recipe: Annotated[str, typer.Option("--recipe", help="tiny, xs, small, base, medium, large or paper.")] = "small",
     seed: SeedOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run at OUT.")] = False,
     device: DeviceOption = "auto",
