@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cisoform.data.locus_text import read_locus_text
+from cisoform.jobs.creformer_model import CREformerModel, regulate_locus
 from tests.cli.test_regulation_regions import build_words, pretrain_words
 from tests.data import region_files
 from tests.data.gene_sets import build_small, save_creformer
@@ -89,6 +96,104 @@ def test_a_fit_starts_from_a_converted_model_and_resumes(root: Path, cli: Cli, c
     assert "--resume" in cli_error(*words)
     assert cli(*words, "--resume").exit_code == 0
     assert "run.elementary" in cli_error(*fit_words(root, Path("new"), "--resume", elementary="pretrained"))
+
+
+SLOW = """
+import sys, time, torch
+torch.set_num_threads(1)
+from cisoform.cli.main import main
+from cisoform.data.gene_loader import GeneSource
+from cisoform.features import states
+batch, encode = GeneSource.batch, states.encode_states
+def slow_batch(self, epoch, number):
+    time.sleep(0.15)
+    return batch(self, epoch, number)
+def slow_encode(*arguments, **named):
+    time.sleep(0.15)
+    return encode(*arguments, **named)
+GeneSource.batch, states.encode_states = slow_batch, slow_encode
+main()
+"""
+
+
+def _killed_as_soon_as(found: Callable[[], bool], words: list[object]) -> None:
+    """Run a command in a process of its own, slowed down, and kill -9 it once something is there."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    until = time.monotonic() + 120
+    while not found() and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGKILL)
+    _, said = child.communicate()
+    assert child.returncode == -signal.SIGKILL, said.decode()
+
+
+def test_a_fit_killed_twice_ends_with_the_weights_of_the_uninterrupted_one(
+    root: Path, cli: Cli, cli_error: CliError
+) -> None:
+    """Once while peaks are encoded and once while it trains; bit for bit, checkpoint and log included."""
+    settings = [
+        "train.max_steps=12",
+        "train.checkpoint_every=2",
+        "train.validate_every=4",
+        "train.log_every=1",
+    ]
+    settings += ["features.shard_entries=9"]
+    words = [word for text in settings for word in ("--set", text)]
+    whole, killed = root / "whole", root / "killed"
+    assert cli(*fit_words(root, whole, *words, "--cache", root / "cache1")).exit_code == 0
+    again = fit_words(root, killed, *words, "--cache", root / "cache2")
+    _killed_as_soon_as(lambda: len(list((root / "cache2").rglob("*.npy"))) > 1, again)
+    assert not killed.exists() and "no run to resume" in cli_error(*again, "--resume")
+    _killed_as_soon_as(lambda: bool(list(killed.glob("last/*.json"))), again)
+    result = cli(*again, "--resume")
+    assert result.exit_code == 0 and "12 steps" in result.stdout, result.stderr
+    first = {path.relative_to(whole): path for path in whole.rglob("*") if path.is_file()}
+    assert {str(name.parent) for name in first} == {".", "last", "model"}
+    for name, path in first.items():
+        if name.suffix in (".safetensors", ".npz"):
+            assert path.read_bytes() == (killed / name).read_bytes(), name
+    logs = [pl.read_csv(folder / "log.csv") for folder in (whole, killed)]
+    numbers = [column for column in logs[0].columns if column not in ("seconds", "samples_per_s", "mfu")]
+    assert logs[0].select(numbers).equals(logs[1].select(numbers)) and logs[0].height == 12
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "fit"])
+def test_a_time_budget_may_change_on_resuming_and_nothing_else(
+    stage: str, root: Path, cli: Cli, cli_error: CliError
+) -> None:
+    out = root / "timed"
+    words = fit_words(root, out) if stage == "fit" else pretrain_words(root, out)
+    result = cli(*words, "--set", "train.max_minutes=1e-9")
+    assert result.exit_code == 0 and "(minutes)" in result.stdout, result.stderr
+    said = cli_error(*words, "--resume", "--set", "train.max_minutes=5", "--set", "train.weight_decay=0.5")
+    assert "train.weight_decay is 0.01 in the run and 0.5 now" in said and "max_minutes" not in said
+    result = cli(*words, "--resume", "--set", "train.max_minutes=5")
+    assert result.exit_code == 0 and "(finished)" in result.stdout, result.stderr
+
+
+def test_a_locus_is_answered_through_the_link_of_the_model(root: Path, cli: Cli) -> None:
+    """A model of the Poisson loss says softplus(output): never below zero, as for the genes of a data set."""
+    settings = ["model.positions=rank", "model.max_peaks=20", "loss.kind=poisson"]
+    words = [word for text in settings for word in ("--set", text)]
+    assert cli(*fit_words(root, root / "poisson", *words)).exit_code == 0
+    rng = np.random.default_rng(0)
+    lines = []
+    for peak in range(3):
+        bases = "".join("ACGT"[code] for code in rng.integers(0, 4, 1029))
+        lines += [f">p{peak}", bases, " ".join(["0.5"] * 1029)]
+    (root / "locus.txt").write_text("".join(f"{line}\n" for line in lines))
+    model = CREformerModel.load(root / "poisson")
+    locus = read_locus_text(root / "locus.txt")
+    hidden, mask, placed = regulate_locus(model, locus, 1, "-")
+    output = model.model.read(hidden, mask, placed).item()
+    result = cli(
+        *("regulation", "predict", root / "poisson", "--locus-text", root / "locus.txt", "--tss-peak", 1),
+        *("--strand", "-", "--json", "--device", "cpu"),
+    )
+    found = json.loads(result.stdout)["expression"]
+    assert found == pytest.approx(np.log1p(np.exp(output)), rel=1e-5) and found - output > 0.01
 
 
 # --- what is wrong -----------------------------------------------------------------------------------------------------

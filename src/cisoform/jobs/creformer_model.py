@@ -18,6 +18,7 @@ from cisoform.errors import InputError
 from cisoform.models.creformer import CREformer, CREformerConfig, rank_positions
 from cisoform.tokens.peaks import RELEASED_EDGES, check_edges, dna_tokens, signal_tokens
 from cisoform.training.device import resolve_device
+from cisoform.training.regulatory import expression_of
 from cisoform.weights.store import load_model, save_model
 
 KIND = "creformer"
@@ -122,7 +123,8 @@ def predict_locus(
         InputError: If the TSS peak, the strand, the track or the number of peaks does not fit the model.
     """
     hidden, mask, placed = regulate_locus(model, locus, tss_peak, strand, track, released_edge_bugs)
-    value = model.model.read(hidden, mask, placed)
+    output = model.model.read(hidden, mask, placed)
+    value = expression_of(output, model.about.get("link", "identity"))
     return LocusPrediction(float(value[0]), list(locus.ids), tss_peak)
 
 

@@ -28,7 +28,8 @@ CONFIG_FILE = "config.json"
 MODEL_FOLDER = "model"
 DATASET_KEY = "dataset_hash"
 # Settings that change how long a process works, not what it computes.
-_FREE = {"train.max_minutes"}
+# Jobs describe a run by its whole recipe, in which the training settings stand once more.
+_FREE = {"train.max_minutes", "run.settings.train.max_minutes"}
 
 logger = logging.getLogger(__name__)
 
