@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cisoform.benchmark.context import ContextLookup, nearest_visible
-from cisoform.benchmark.elementary import _level_centres, macro_f1, partial_correlation, pearson
+from cisoform.benchmark.elementary import level_centres, macro_f1, partial_correlation, pearson
 from cisoform.tokens.masking import HidingConfig, hide_dna, touched
 from cisoform.tokens.peaks import RELEASED_EDGES
 
@@ -84,6 +84,6 @@ def test_partial_correlation_is_that_of_residuals() -> None:
 
 
 def test_typical_signal_rises_with_its_level() -> None:
-    centres = _level_centres(RELEASED_EDGES)
+    centres = level_centres(RELEASED_EDGES)
     assert len(centres) == 36 and centres[0] == 0 and (np.diff(centres) > 0).all()
     assert np.sinh(centres[14]) == pytest.approx((0.9 + 1.0) / 2)  # level 15: 0.9 to 1

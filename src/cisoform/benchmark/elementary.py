@@ -84,7 +84,7 @@ def evaluate_elementary(
     Raises:
         InputError: If the split has no region.
     """
-    parts = _parts(dataset, split)
+    parts = parts_of(dataset, split)
     config = replace(config, length=min(config.length, dataset.window))
     named = config.anchor in (None, AUTO, *dataset.tracks)
     anchor = find_anchor(config.anchor if named else None, dataset.tracks)
@@ -109,7 +109,12 @@ def evaluate_elementary(
     return {"split": split, "window_tokens": config.length, "anchor": anchor, "parts": found}
 
 
-def _parts(dataset: RegionDataset, split: str) -> dict[str, Ints | None]:
+def parts_of(dataset: RegionDataset, split: str) -> dict[str, Ints | None]:
+    """Rows of the parts that are scored, by name; None for a part without a region.
+
+    Raises:
+        InputError: If the split has no region.
+    """
     if not len(dataset.rows(split)):
         raise InputError(
             f"{dataset.path}: no region is in split {split!r}; choose another, or build with held-out chromosomes "
@@ -246,7 +251,7 @@ class _Part:
         n_bins = length // BIN_SIZE
         rows = batch.preserved[name].index.numpy()[::n_bins] // n_bins
         share = posterior(logits, self.task.bin_weights[name]).cpu().numpy()
-        centres = _level_centres(self.dataset.edges[name])
+        centres = level_centres(self.dataset.edges[name])
         into.predicted.append(share @ LEVELS)
         into.predicted_signal.append(share @ centres)
         for row in rows:
@@ -375,7 +380,7 @@ def macro_f1(truth: Ints, predicted: Ints) -> float | None:
     return float((2 * hits[present] / total[present]).mean())
 
 
-def _level_centres(edges: Sequence[float]) -> npt.NDArray[np.float64]:
+def level_centres(edges: Sequence[float]) -> npt.NDArray[np.float64]:
     """Inverse hyperbolic sine of a typical mean of each level: 0, half the first edge, midpoints, over the last."""
     cuts = np.asarray(edges)
     middle = (cuts[:-1] + cuts[1:]) / 2

@@ -173,32 +173,74 @@ def depth_change(usual: Matrix, other: Matrix) -> dict[str, float]:
     }
 
 
-def score_part(
+@dataclass(frozen=True)
+class PartPredictions:
+    """All that is compared on one part; matrices are (groups, genes) on the data set's scale.
+
+    Attributes:
+        name: Of the part.
+        groups: Numbers of its groups.
+        genes: Numbers of its genes.
+        truth: Observed expression.
+        predictions: By predictor: the model and its ablations, then the baselines.
+    """
+
+    name: str
+    groups: Ints
+    genes: Ints
+    truth: Matrix
+    predictions: Mapping[str, Matrix]
+
+    def per_gene(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Of every predictor, the correlation of each gene across the groups; NaN where it is not defined."""
+        gene = np.tile(np.arange(len(self.genes)), len(self.groups))
+        truth = self.truth.reshape(-1)
+        return {
+            name: gene_pearson(truth, values.reshape(-1), gene) for name, values in self.predictions.items()
+        }
+
+
+def compare_part(
     dataset: GenesDataset,
+    name: str,
     groups: Ints,
     genes: Ints,
     predictions: Mapping[str, Matrix],
     baselines: Baselines | None,
-) -> dict[str, Any]:
-    """Scores of the given predictions and of the baselines on one part.
+) -> PartPredictions:
+    """The given predictions and those of the baselines beside the truth.
 
     Args:
         dataset: The truth.
+        name: Of the part.
         groups: Groups of the part.
         genes: Genes of the part.
         predictions: (groups, genes) by name.
         baselines: Fitted predictors to put beside them; None = none.
     """
-    truth = dataset.expression_matrix(groups, genes)
-    names = dataset.groups["cell_type"].to_list() if "cell_type" in dataset.groups.columns else None
-    types = None
-    if names is not None and all(names[group] is not None for group in groups.tolist()):
-        types = np.array([str(names[group]) for group in groups.tolist()])
     beside = {} if baselines is None else baselines.predict(groups, genes)
-    every = {**predictions, **beside}
+    truth = dataset.expression_matrix(groups, genes)
+    return PartPredictions(name, groups, genes, truth, {**predictions, **beside})
+
+
+def cell_types(dataset: GenesDataset, groups: Ints) -> Array | None:
+    """Cell type of each group; None where one is not known."""
+    if "cell_type" not in dataset.groups.columns:
+        return None
+    names = dataset.groups["cell_type"].to_list()
+    if any(names[group] is None for group in groups.tolist()):
+        return None
+    return np.array([str(names[group]) for group in groups.tolist()])
+
+
+def score_part(dataset: GenesDataset, part: PartPredictions) -> dict[str, Any]:
+    """Scores of every predictor of a part."""
+    types = cell_types(dataset, part.groups)
     return {
-        "n_groups": len(groups),
-        "n_genes": len(genes),
-        "expressed_share": float((truth > 0).mean()),
-        "scores": {name: score_matrix(truth, values, types) for name, values in every.items()},
+        "n_groups": len(part.groups),
+        "n_genes": len(part.genes),
+        "expressed_share": float((part.truth > 0).mean()),
+        "scores": {
+            name: score_matrix(part.truth, values, types) for name, values in part.predictions.items()
+        },
     }

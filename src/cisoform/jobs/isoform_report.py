@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from cisoform import __version__
 from cisoform.jobs.isoform_evaluate import Evaluated
+from cisoform.jobs.run_log import log_of
 from cisoform.report.isoform_page import IsoformResults, add_isoform_sections
 from cisoform.report.isoform_plots import IsoformDrawing
 from cisoform.report.page import Page
-from cisoform.training.log import LOG_FILE, read_log
 
 MAX_ISOFORMS_DRAWN = 8
 
@@ -54,7 +54,7 @@ def results_of(
         observed=found.observed,
         predicted=found.predicted,
         tissues=found.tissues,
-        log=_log(runs[0]) if runs else (),
+        log=log_of(runs[0]) if runs else (),
         gene=draw_gene(found),
         truth=truth,
         warnings=result["warnings"],
@@ -65,16 +65,6 @@ def results_of(
 
 def _split_text(dataset: Any) -> str:
     return ", ".join(f"{part} {int((dataset.split == part).sum()):,}" for part in ("train", "valid", "test"))
-
-
-def _log(run: Path) -> list[Mapping[str, float | None]]:
-    path = Path(run) / LOG_FILE
-    if not path.exists():
-        return []
-    return [
-        {name: float(value) if value not in ("", None) else None for name, value in row.items()}
-        for row in read_log(path)
-    ]
 
 
 def draw_gene(found: Evaluated) -> tuple[str, list[IsoformDrawing]] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,13 @@ import torch
 
 from cisoform import __version__
 from cisoform.batches import GeneBatch
-from cisoform.benchmark.regulatory import Baselines, depth_change, score_part
+from cisoform.benchmark.regulatory import (
+    Baselines,
+    PartPredictions,
+    compare_part,
+    depth_change,
+    score_part,
+)
 from cisoform.configs import config_from_json
 from cisoform.data.gene_loader import GeneLoaderConfig, GeneSource
 from cisoform.data.genes import GenesDataset
@@ -29,6 +36,7 @@ from cisoform.training.regulatory import expression_of, read_batch
 from cisoform.weights.store import load_model
 
 Matrix = npt.NDArray[np.floating[Any]]
+Observe = Callable[[PartPredictions], None]
 _SLOTS_AT_ONCE = 65_536
 _POOL_ROWS = 4096
 
@@ -213,6 +221,7 @@ def evaluate(
     cache: str | Path | None = None,
     planned: Planned | None = None,
     update: Update | None = None,
+    observe: Observe | None = None,
 ) -> dict[str, Any]:
     """Scores on a split beside baselines, the promoter alone, and other depths.
 
@@ -225,6 +234,7 @@ def evaluate(
         cache: Folder of feature caches; None = the user's.
         planned: Is told what will be encoded.
         update: Is told how far encoding is.
+        observe: Is shown the matrices of each part, which are not kept.
 
     Raises:
         InputError: If the data do not fit the model, or the split is empty.
@@ -249,12 +259,15 @@ def evaluate(
         alone = predict_matrix(model, dataset, tables["usual"], groups, genes, promoter_only=True)
         predictions = {"model": by_depth["usual"], "promoter_alone": alone}
         predictions |= {f"model_{depth}": by_depth[depth] for depth in list(factors)[1:]}
-        found[name] = score_part(dataset, groups, genes, predictions, baselines)
+        part = compare_part(dataset, name, groups, genes, predictions, baselines)
+        found[name] = score_part(dataset, part)
         if config.depth:
             usual = by_depth["usual"]
             found[name]["depth"] = {
                 depth: depth_change(usual, by_depth[depth]) for depth in list(factors)[1:]
             }
+        if observe is not None:
+            observe(part)
     return {
         "split": split,
         "parts": found,

@@ -26,24 +26,45 @@ def learning_curve(
     train_loss: Sequence[float],
     valid_steps: Sequence[float],
     valid_score: Sequence[float],
+    *,
+    score: str = "R²",
+    label: str = "validation R², mean over tissues",
+    kept: int | None = None,
 ) -> Axes:
-    """Training loss on the left scale and the validation score on the right one, over steps."""
+    """Training loss on the left scale and the validation score on the right one, over steps.
+
+    Args:
+        axes: Where to draw.
+        steps: Of the losses.
+        train_loss: Losses.
+        valid_steps: Of the scores.
+        valid_score: Scores of the validation part.
+        score: What they are, for the title.
+        label: Of their axis.
+        kept: Which validation chose the weights; None = the one with the highest score.
+    """
     axes.plot(steps, train_loss, color=CEILING, linewidth=1.4, label="training loss")
     axes.set_xlabel("step")
     axes.set_ylabel("training loss", color=CEILING)
     right = axes.twinx()
     right.plot(
-        valid_steps, valid_score, color=OURS, marker="o", markersize=3.5, linewidth=1.6, label="validation R²"
+        valid_steps,
+        valid_score,
+        color=OURS,
+        marker="o",
+        markersize=3.5,
+        linewidth=1.6,
+        label=f"validation {score}",
     )
-    right.set_ylabel("validation R², mean over tissues", color=OURS)
+    right.set_ylabel(label, color=OURS)
     right.spines["top"].set_visible(False)
-    if len(valid_score):
-        best = int(np.nanargmax(valid_score))
+    if np.isfinite(valid_score).any():
+        best = int(np.nanargmax(valid_score)) if kept is None else kept
         right.plot(
             valid_steps[best], valid_score[best], marker="o", markersize=9, fillstyle="none", color=OURS
         )
         axes.set_title(
-            f"kept: step {valid_steps[best]:,.0f}, validation R² {valid_score[best]:.3f}", color=OURS
+            f"kept: step {valid_steps[best]:,.0f}, validation {score} {valid_score[best]:.3f}", color=OURS
         )
     return clean(axes)
 

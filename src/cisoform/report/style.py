@@ -30,6 +30,17 @@ def new_figure(
     return figure, list(axes[0])
 
 
+def new_rows(width: float, heights: list[float]) -> tuple[Figure, list[Axes]]:
+    """A figure of axes above one another, of these heights in inches, that share their x axis."""
+    figure, (first,) = new_figure(width, sum(heights))
+    first.remove()
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    axes: list[Axes] = []
+    for row in range(len(heights)):
+        axes.append(figure.add_subplot(grid[row], sharex=axes[0] if axes else None))
+    return figure, axes
+
+
 def clean(axes: Axes, grid: str | None = None) -> Axes:
     """Take away the frame that carries no information; `grid` is 'x', 'y' or None."""
     for side in ("top", "right"):
