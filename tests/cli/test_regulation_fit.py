@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.torch import load_file
 
 from cisoform.data.locus_text import read_locus_text
 from cisoform.jobs.creformer_model import CREformerModel, regulate_locus
@@ -96,6 +98,25 @@ def test_a_fit_starts_from_a_converted_model_and_resumes(root: Path, cli: Cli, c
     assert "--resume" in cli_error(*words)
     assert cli(*words, "--resume").exit_code == 0
     assert "run.elementary" in cli_error(*fit_words(root, Path("new"), "--resume", elementary="pretrained"))
+
+
+def test_a_fit_by_low_rank_corrections_is_an_ordinary_model(root: Path, cli: Cli, tmp_path: Path) -> None:
+    settings = ["features.tuned_layers=1", "features.lora_rank=2", "features.lora_alpha=4"]
+    words = [word for text in settings for word in ("--set", text)]
+    frozen, adapted = cli(*fit_words(root, root / "f")), cli(*fit_words(root, root / "lora", *words))
+    assert adapted.exit_code == 0, adapted.stderr
+    counts = [
+        int(re.search(r"([\d,]+) parameters to learn", r.stderr)[1].replace(",", ""))
+        for r in (frozen, adapted)
+    ]
+    # Two layers of 32 inputs: query, key and value together 96 outputs, the output projection 32; rank 2.
+    assert counts[1] - counts[0] == 2 * (32 + 96) + 2 * (32 + 32)
+    names = [set(load_file(root / name / "model" / "model.safetensors")) for name in ("f", "lora")]
+    assert names[0] == names[1]
+    words = ["regulation", "predict", root / "lora", "--data", root / "genes", "--cache", root / "cache"]
+    result = cli(*words, "--split", "test", "--out", tmp_path / "t.tsv", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert np.isfinite(pl.read_csv(tmp_path / "t.tsv", separator="\t")["predicted"].to_numpy()).all()
 
 
 SLOW = """
@@ -249,6 +270,14 @@ BAD: dict[str, Callable[[Path], tuple[list[object], list[str]]]] = {
     "too many tuned layers": lambda r: (
         fit_words(r, Path("o"), "--set", "features.tuned_layers=9"),
         ["tuned_layers=9"],
+    ),
+    "low rank of nothing": lambda r: (
+        fit_words(r, Path("o"), "--set", "features.lora_rank=4"),
+        ["lora_rank=4", "tuned_layers"],
+    ),
+    "too high a rank": lambda r: (
+        fit_words(r, Path("o"), "--set", "features.tuned_layers=1", "--set", "features.lora_rank=99"),
+        ["features.lora_rank=99", "1 to 32"],
     ),
     "too few slots": lambda r: (
         fit_words(r, Path("o"), "--set", "model.max_peaks=1"),

@@ -12,7 +12,7 @@ from cisoform.errors import InputError
 from cisoform.features import states as module
 from cisoform.features.states import FeatureConfig, build_table, encode_states, open_cache, state_keys
 from cisoform.models.creformer import CREformer, CREformerConfig
-from cisoform.models.creformer.frozen import freeze, frozen_part, tuned_part
+from cisoform.models.creformer.frozen import adapt, freeze, frozen_part, plain_weights, tuned_part
 from cisoform.tokens.peaks import dna_tokens
 from tests.data.gene_sets import TINY, build_small
 
@@ -172,11 +172,37 @@ def test_the_two_parts_are_elementary(tuned, norm_first):
     assert not any(name.startswith(("dna", "bin_encoder", "position")) for name in learning)
 
 
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_low_rank_corrections_learn_alone_and_become_plain_weights(norm_first):
+    torch.manual_seed(1)
+    config = CREformerConfig(elementary=replace(TINY, norm_first=norm_first), layers=1)
+    model, plain = CREformer(config).eval(), CREformer(config).eval()
+    plain.load_state_dict(model.state_dict())
+    elementary = model.elementary
+    assert adapt(elementary, 1, 2, 4.0) == [f"window_encoder.layers.1.{s}_projection" for s in ("in", "out")]
+    dna, signal = torch.randint(4, 4100, (3, 256)), torch.randint(1, 37, (3, 256))
+    with torch.no_grad():
+        hidden = frozen_part(elementary, dna, {"atac": signal}, 1)
+        torch.testing.assert_close(tuned_part(elementary, hidden, 1), plain.elementary(dna, {"atac": signal}))
+    for name, parameter in elementary.named_parameters():
+        if name.endswith(".up"):
+            torch.nn.init.normal_(parameter, std=0.5)
+    tuned_part(elementary, hidden, 1).square().sum().backward()
+    learning = {name for name, p in elementary.named_parameters() if p.grad is not None}
+    assert {name.rpartition(".")[2] for name in learning} == {"up", "down"} and len(learning) == 4
+    plain.load_state_dict(plain_weights(model))
+    with torch.no_grad():
+        after = tuned_part(elementary, hidden, 1)
+        torch.testing.assert_close(plain.elementary(dna, {"atac": signal}), after, atol=1e-6, rtol=1e-6)
+
+
 def test_tuned_layers_do_not_spoil_the_cache(dataset, model, tmp_path):
     states, config = some_states(dataset), FeatureConfig(tuned_layers=1)
     build_table(model, dataset, states, config, tmp_path)
     torch.nn.init.normal_(model.elementary.window_encoder.layers[1].ffn_in.weight)
+    adapt(model.elementary, 1, 2, 4.0)
     plans = []
+    config = replace(config, lora_rank=2)
     build_table(model, dataset, states, config, tmp_path, planned=plans.append)
     torch.nn.init.normal_(model.elementary.window_encoder.layers[0].ffn_in.weight)
     build_table(model, dataset, states, config, tmp_path, planned=plans.append)
@@ -190,5 +216,7 @@ def test_unknown_tracks_and_layers_are_refused(dataset, model, tmp_path):
         open_cache(model, FeatureConfig(tuned_layers=3), tmp_path)
     with pytest.raises(ValueError, match="form=bins"):
         FeatureConfig(form="pooled", tuned_layers=1)
+    with pytest.raises(ValueError, match="lora_rank=4 adapts tuned layers"):
+        FeatureConfig(lora_rank=4)
     with pytest.raises(ValueError, match="batch_tokens=7"):
         FeatureConfig(batch_tokens=7)

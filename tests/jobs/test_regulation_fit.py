@@ -48,9 +48,10 @@ def test_frozen_weights_stay_and_the_others_move(made):
     assert after.about["elementary"]["sha256"] and "log1p" in after.about["expression"]
 
 
-def test_a_resumed_run_equals_the_uninterrupted_one(made, tmp_path):
+@pytest.mark.parametrize("more", [[], ["features.tuned_layers=2", "features.lora_rank=4"]])
+def test_a_resumed_run_equals_the_uninterrupted_one(made, tmp_path, more):
     root, dataset = made
-    recipe = choose_recipe("tiny", STEPS)
+    recipe = choose_recipe("tiny", [*STEPS, *more])
 
     def prepared():
         return prepare(dataset, root / "first", recipe, "tiny")
@@ -179,6 +180,7 @@ def test_loader_ranks_are_those_of_the_released_positions(made):
     "settings",
     [
         ["features.tuned_layers=1", "loss.kind=poisson"],
+        ["features.tuned_layers=1", "features.lora_rank=3", "train.ema_decay=0.5"],
         ["features.form=pooled", "loss.kind=huber", "features.precision=bf16"],
         ["model.positions=rank", "model.head=flat", "model.max_peaks=20", "loader.drop_atac=0.0"],
     ],
@@ -193,11 +195,19 @@ def test_every_form_learns_and_reads_itself_again(made, tmp_path, settings):
     )
     assert np.isfinite(table["predicted"].to_numpy()).all()
     first = CREformerModel.load(root / "first").model
-    layer = "window_encoder.layers.1.ffn_in.weight"
-    moved = not torch.equal(
-        model.model.elementary.get_parameter(layer), first.elementary.get_parameter(layer)
-    )
-    assert moved == ("features.tuned_layers=1" in settings)
+    before, after = first.elementary.state_dict(), model.model.elementary.state_dict()
+    assert before.keys() == after.keys(), "the saved model is an ordinary one"
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    last = {name for name in before if name.startswith("window_encoder.layers.1.")}
+    if "features.lora_rank=3" in settings:
+        assert moved == {f"window_encoder.layers.1.{side}_projection.weight" for side in ("in", "out")}
+        for name in moved:
+            assert torch.linalg.matrix_rank(after[name] - before[name], atol=1e-5) == 3
+        assert run.n_parameters < sum(p.numel() for p in model.model.parameters())
+    elif "features.tuned_layers=1" in settings:
+        assert moved == last | {"window_encoder.norm.weight", "window_encoder.norm.bias"}
+    else:
+        assert not moved
     if "loss.kind=poisson" in settings:
         assert model.about["link"] == "softplus" and float(table["predicted"].min()) >= 0
 
@@ -220,6 +230,12 @@ def test_what_does_not_fit_is_refused(made, tmp_path):
         prepare(dataset, root / "first", choose_recipe("tiny", ["model.max_peaks=2"]))
     with pytest.raises(InputError, match="tuned_layers=3"):
         prepare(dataset, root / "first", choose_recipe("tiny", ["features.tuned_layers=3"]))
+    with pytest.raises(InputError, match="features.lora_rank=17: a layer of 16 x"):
+        prepare(
+            dataset,
+            root / "first",
+            choose_recipe("tiny", ["features.tuned_layers=1", "features.lora_rank=17"]),
+        )
     other = CREformerModel.load(root / "first")
     edges = {name: tuple(2 * edge for edge in values) for name, values in other.edges.items()}
     CREformerModel(other.model, edges, other.about).save(tmp_path / "edges")

@@ -43,6 +43,9 @@ class FeatureConfig:
         form: "bins" (8 vectors a peak; the pool learns) or "pooled" (one; the pool stays as it is).
         precision: fp32, fp16 or bf16 on disk and in memory.
         tuned_layers: Last layers of Elementary's window encoder that learn as well; the rest is computed once.
+        lora_rank: Of these layers only corrections of this rank to the attention projections learn; 0 = the whole
+            layers. The corrections are added to the weights when the model is saved.
+        lora_alpha: Corrections are multiplied by lora_alpha / lora_rank.
         bf16: Encode under bfloat16 autocast.
         batch_tokens: Tokens encoded at a time.
         shard_entries: States a shard; a killed process loses at most one shard of work.
@@ -53,6 +56,8 @@ class FeatureConfig:
     form: Literal["bins", "pooled"] = "bins"
     precision: Precision = "fp32"
     tuned_layers: int = 0
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
     bf16: bool = False
     batch_tokens: int = 65_536
     shard_entries: int = 2048
@@ -66,6 +71,14 @@ class FeatureConfig:
             )
         if self.tuned_layers < 0:
             raise ValueError(f"tuned_layers={self.tuned_layers} must be at least 0")
+        if self.lora_rank < 0 or not self.lora_alpha > 0:
+            raise ValueError(
+                f"lora_rank={self.lora_rank} must be at least 0, lora_alpha={self.lora_alpha} above 0"
+            )
+        if self.lora_rank and not self.tuned_layers:
+            raise ValueError(
+                f"lora_rank={self.lora_rank} adapts tuned layers: set tuned_layers to at least 1 as well"
+            )
         if self.form == "pooled" and self.tuned_layers:
             raise ValueError("form=pooled freezes what lies before the pool; tuned_layers needs form=bins")
 

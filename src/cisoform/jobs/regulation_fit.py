@@ -33,7 +33,7 @@ from cisoform.features.states import (
 from cisoform.jobs import elementary as stage_one
 from cisoform.jobs.creformer_model import KIND, CREformerModel
 from cisoform.models.creformer import CREformer, Elementary
-from cisoform.models.creformer.frozen import freeze
+from cisoform.models.creformer.frozen import adapt, freeze
 from cisoform.recipes_regulation import RegulatoryRecipe, regulatory_recipe
 from cisoform.training.device import resolve_device
 from cisoform.training.gene_metrics import LEAST_GROUPS
@@ -142,10 +142,8 @@ def prepare(
         torch.manual_seed(seed)
         model = CREformer(config)
     model.elementary.load_state_dict(first.elementary.state_dict())
-    try:
-        freeze(model.elementary, recipe.features.tuned_layers)
-    except ValueError as error:
-        raise InputError(f"--set features.{error}") from None
+    elementary_hash = weights_hash(model, FeatureConfig(track=recipe.features.track))
+    _choose_what_learns(model.elementary, recipe.features, seed)
     model.pool.requires_grad_(recipe.features.form == "bins")
     genes, groups = dataset.gene_rows("train"), dataset.group_rows("train")
     try:
@@ -169,7 +167,7 @@ def prepare(
         "features": config_json(recipe.features),
         "elementary": {
             **{key: first.about.get(key) for key in ("recipe", "seed", "dataset_hash", "source")},
-            "sha256": weights_hash(model, FeatureConfig(track=recipe.features.track)),
+            "sha256": elementary_hash,
         },
     }
     return PreparedFit(
@@ -183,6 +181,20 @@ def prepare(
         valid_source,
         np.unique(np.concatenate(states)),
     )
+
+
+def _choose_what_learns(elementary: Elementary, features: FeatureConfig, seed: int) -> None:
+    """Nothing of Elementary, its last layers, or low-rank corrections of these."""
+    try:
+        if not features.lora_rank:
+            freeze(elementary, features.tuned_layers)
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            adapt(elementary, features.tuned_layers, features.lora_rank, features.lora_alpha)
+    except ValueError as error:
+        name = "lora_" if str(error).startswith("rank") else ""
+        raise InputError(f"--set features.{name}{error}") from None
 
 
 def check_data(

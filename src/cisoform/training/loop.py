@@ -386,12 +386,13 @@ class _Loop(Generic[B]):
     def _save_model(self) -> None:
         if not self.world.writes:
             return
-        export, state = self.task.export(), self.state
-        training = {"step": state.step, "metrics": state.best, "run": self.description}
+        training = {"step": self.state.step, "metrics": self.state.best, "run": self.description}
         averaged = self.ema.applied(self.model) if self.ema is not None else nullcontext()
         with self._disk(), averaged:
+            export = self.task.export()
+            state = self.model.state_dict() if export.state is None else export.state
             files = {**export.files, "training.json": training}
-            save_model(self.run_dir / MODEL_FOLDER, self.model.state_dict(), export.config, files)
+            save_model(self.run_dir / MODEL_FOLDER, state, export.config, files)
 
     @contextmanager
     def _disk(self) -> Iterator[None]:

@@ -72,10 +72,17 @@ class Monitor:
 
 @dataclass(frozen=True)
 class Export:
-    """What stands beside the weights in a saved model: its config and fitted JSON files by file name."""
+    """What a saved model holds: its config, fitted JSON files by file name, and its weights.
+
+    Attributes:
+        config: Config of the model.
+        files: Further JSON files.
+        state: Weights in the form that is saved, where training keeps them in another; None = the module's own.
+    """
 
     config: Mapping[str, Any]
     files: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Tensor] | None = None
 
 
 @runtime_checkable

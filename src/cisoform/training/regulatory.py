@@ -9,7 +9,7 @@ of a batch, because the overall error is mostly that of genes' means.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from cisoform.batches import GeneBatch
 from cisoform.errors import InputError
 from cisoform.models.creformer import CREformer
-from cisoform.models.creformer.frozen import tuned_part
+from cisoform.models.creformer.frozen import plain_weights, tuned_part
 from cisoform.training.gene_metrics import LEAST_GROUPS, scores
 from cisoform.training.protocols import Export, Loss, Monitor
 
@@ -208,8 +208,8 @@ class RegulatoryTask:
         return {"loss": loss / sum(map(len, truth)), **found}
 
     def export(self) -> Export:
-        """Config of the model and its files."""
-        return self._export
+        """Config of the model and its files; low-rank corrections are added to the weights."""
+        return replace(self._export, state=plain_weights(self.model))
 
 
 def _targets(batch: GeneBatch) -> Tensor:

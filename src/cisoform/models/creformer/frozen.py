@@ -1,7 +1,8 @@
 """Elementary cut in two: what is computed once and kept, and the layers behind it that are trained on.
 
 The cut lies before the last `tuned_layers` layers of the window encoder, at 8 vectors a peak however many layers
-that is; 0 leaves nothing of Elementary to train.
+that is; 0 leaves nothing of Elementary to train. These layers learn whole, or by low-rank corrections of their
+attention projections.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jaxtyping import Float, Integer
-from torch import Tensor
+from torch import Tensor, nn
 
 from cisoform.models.creformer.elementary import Elementary
+from cisoform.nn.lora import adapt_linears, merged_state
 
 
 def frozen_part(
@@ -56,6 +58,28 @@ def freeze(elementary: Elementary, tuned_layers: int = 0) -> None:
         stack.layers[len(stack.layers) - tuned_layers :].requires_grad_(True)
         if stack.config.norm_first:
             stack.norm.requires_grad_(True)
+
+
+def adapt(elementary: Elementary, tuned_layers: int, rank: int, alpha: float) -> list[str]:
+    """Let only low-rank corrections of the tuned layers' attention learn (`nn.lora`).
+
+    Query, key and value are one projection here and share one correction, the output projection has its own. Layer
+    norms and feed-forward stay as they are; `plain_weights` are those of an ordinary model with the same answers.
+
+    Raises:
+        ValueError: If there are fewer layers, or the rank does not fit them.
+    """
+    check_tuned(elementary, tuned_layers)
+    elementary.requires_grad_(False)
+    last = len(elementary.window_encoder.layers)
+    numbers = range(last - tuned_layers, last)
+    patterns = [f"window_encoder.layers.{n}.{side}_projection" for n in numbers for side in ("in", "out")]
+    return adapt_linears(elementary, patterns, rank, alpha)
+
+
+def plain_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Weights of a model, or of one that holds it, with the corrections of `adapt` added to them."""
+    return merged_state(model)
 
 
 def tuned_names(elementary: Elementary, tuned_layers: int) -> set[str]:
