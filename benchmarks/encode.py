@@ -2,9 +2,11 @@
 
 Same random weights on both sides (d 384, heads 6, layers 4/3, the Elementary half of size S), evaluation mode with
 torch's fast path on, the released batch (all 352 bins at once). Prints medians, ratios and the largest difference,
-all from one run; `--memory` adds peak memory against window length.
+all from one run. `--memory` shows peak memory instead: of a window against its length, with and without gradients,
+and of a gene, from the tokens of its peaks to its expression, against their number.
 
-    python benchmarks/encode.py [--threads 2] [--repeats 5] [--memory]
+    python benchmarks/encode.py [--threads 2] [--repeats 5]
+    python benchmarks/encode.py --memory
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -109,16 +112,49 @@ def compare(repeats: int) -> None:
         )
 
 
-@torch.no_grad()
-def peak_memory(length: int) -> None:
+def resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+def peak_memory(rows: int, length: int, train: bool) -> None:
+    """One window, forward (and backward); or one gene of so many peaks, from tokens to expression."""
     model, _, _ = build()
-    dna, signal = torch.randint(4, 4100, (1, length)), torch.randint(1, 37, (1, length))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    dna, signal = torch.randint(4, 4100, (rows, length)), torch.randint(1, 37, (rows, length))
+
+    def run(rows: int, length: int) -> None:
+        shown, tracks = dna[:rows, :length], {"atac": signal[:rows, :length]}
+        with torch.set_grad_enabled(train):
+            if train:
+                model.elementary(shown, tracks).sum().backward()
+            elif length == TOKENS:
+                peaks = model.encode_peaks(shown, tracks)[None]
+                every = torch.ones(1, rows, dtype=torch.bool)
+                model(peaks, every, torch.zeros(1, rows), torch.zeros(1, dtype=torch.int64))
+            else:
+                model.elementary(shown, tracks)
+
+    run(1, 128)  # what the libraries keep is there before the measurement
+    before = resident_mib()
     begin = time.perf_counter()
-    model.elementary(dna, {"atac": signal})
+    run(rows, length)
     spent = time.perf_counter() - begin
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{length:7d} tokens  {spent:7.2f} s  +{(after - before) / 1024:7.1f} MiB")
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{rows:5d} x {length:6d} tokens  {spent:7.2f} s  +{after - before:7.1f} MiB", flush=True)
+
+
+def memory_curves(threads: int) -> None:
+    """Each size in its own process: peak memory of a process never falls."""
+    lengths = (128, 256, 512, 1024, 2048, 4096, 8192, 16_384)
+    curves = {
+        "a window, inference": [("--length", length) for length in lengths],
+        "a window, forward and backward": [("--train", "--length", length) for length in lengths],
+        "a gene by its peaks, inference": [("--rows", rows) for rows in (1, 5, 10, 20, 44, 75, 150, 300)],
+    }
+    for name, cases in curves.items():
+        print(name)
+        for case in cases:
+            words = [sys.executable, __file__, *map(str, case), "--one", "--threads", str(threads)]
+            subprocess.run(words, check=True)
 
 
 def main() -> None:
@@ -126,18 +162,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--length", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=int, default=1, help=argparse.SUPPRESS)
+    parser.add_argument("--length", type=int, default=TOKENS, help=argparse.SUPPRESS)
+    parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    if arguments.length:
-        peak_memory(arguments.length)
+    if arguments.one:
+        peak_memory(arguments.rows, arguments.length, arguments.train)
+        return
+    if arguments.memory:
+        memory_curves(arguments.threads)
         return
     compare(arguments.repeats)
-    if arguments.memory:
-        # Each length in its own process: peak memory of a process never falls.
-        for length in (128, 256, 512, 1024, 2048, 4096, 8192, 16384):
-            command = [sys.executable, __file__, "--length", str(length), "--threads", str(arguments.threads)]
-            subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":
