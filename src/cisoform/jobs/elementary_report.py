@@ -18,7 +18,7 @@ from cisoform.genome.files import PathLike
 from cisoform.genome.names import map_chromosomes
 from cisoform.genome.peaks import place_peaks, read_peaks
 from cisoform.jobs.elementary import ElementaryModel
-from cisoform.jobs.run_log import log_of
+from cisoform.jobs.records import log_of
 from cisoform.report.elementary_page import ElementaryResults, add_elementary_sections
 from cisoform.report.elementary_plots import GeneDrawing, LocusDrawing, TrackDrawing
 from cisoform.report.page import Page

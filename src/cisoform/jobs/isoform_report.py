@@ -10,7 +10,7 @@ import numpy as np
 
 from cisoform import __version__
 from cisoform.jobs.isoform_evaluate import Evaluated
-from cisoform.jobs.run_log import log_of
+from cisoform.jobs.records import log_of
 from cisoform.report.isoform_page import IsoformResults, add_isoform_sections
 from cisoform.report.isoform_plots import IsoformDrawing
 from cisoform.report.page import Page

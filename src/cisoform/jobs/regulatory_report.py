@@ -17,7 +17,7 @@ from cisoform.data.genes import GenesDataset
 from cisoform.genome.files import atomic_write
 from cisoform.jobs.creformer_model import CREformerModel
 from cisoform.jobs.elementary_report import inputs_text
-from cisoform.jobs.run_log import log_of
+from cisoform.jobs.records import log_of
 from cisoform.report.page import Page
 from cisoform.report.regulatory_page import RegulatoryResults, add_regulatory_sections, headline_part
 from cisoform.report.regulatory_plots import GenesDrawing

@@ -68,13 +68,13 @@ def tell(page: Page, verdicts: list[Verdict], advice: str = "") -> None:
         page.note("No baseline has a score here, so nothing can be compared.")
         return
     won = [verdict for verdict in decided if verdict.won]
-    said = ". ".join(_sentence(verdict.text) for verdict in [*lost, *won]) + "."
+    rows = [_sentence(verdict.text) for verdict in [*lost, *won]]
+    count = f"{len(decided)} comparison{'s' if len(decided) > 1 else ''}"
     if lost:
-        lead = f"The model loses {len(lost)} of {len(decided)} comparisons. "
-        page.warning(lead + said + (f" {advice}" if advice else ""))
+        page.warning(f"The model loses {len(lost)} of {count}. {advice}".strip(), rows)
     else:
-        page.note(f"The model wins all {len(decided)} comparisons. " + said)
+        page.note(f"The model wins {'all ' if len(decided) > 1 else 'the '}{count}.", rows)
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return f"{text[:1].upper()}{text[1:]}."

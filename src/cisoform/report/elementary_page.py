@@ -76,7 +76,7 @@ def what_was_run(page: Page, results: ElementaryResults, prefix: str) -> None:
         page.code("\n".join(results.commands))
     train = [(row["step"], row["train_loss"]) for row in results.log if row.get("train_loss") is not None]
     valid = [row for row in results.log if row.get("valid_loss") is not None]
-    if not train:
+    if len(valid) < 2 or len(train) < 2:
         return
     page.heading("How it learned")
     figure, (axes,) = new_figure(7.5, 3.0)
@@ -132,6 +132,7 @@ def hidden(page: Page, results: ElementaryResults, prefix: str) -> None:
         ["part", "hidden", "score", "model", "neighbour", "majority"],
         [row for name, part in parts.items() for row in hidden_rows(name, part)],
         "Macro F1 is the mean over signal levels, so that the zeros, which are most of a genome, do not decide it.",
+        folded="All scores of what was hidden, as a table",
     )
 
 
@@ -200,6 +201,7 @@ def preserved(page: Page, results: ElementaryResults, prefix: str) -> None:
         [row for name, part in parts.items() for row in preserved_rows(name, part)],
         "`beyond the mean` is the partial correlation of prediction and truth given the training mean: above 0 the model knows "
         "something of this sample that the mean does not.",
+        folded="All scores of tracks that were not shown, as a table",
     )
 
 

@@ -59,7 +59,7 @@ def rows_of_marks(
             n_ours += 1
         else:
             colour = BASELINES[n_others % len(BASELINES)]
-            axes.scatter(values, heights, marker="D", s=26, color=colour, label=item.name, zorder=4)
+            axes.scatter(values, heights, marker="D", s=26, color=colour, label=item.name, zorder=6)
             n_others += 1
     axes.set_yticks(heights, list(rows))
     axes.set_ylim(-0.6, len(rows) - 0.4)

@@ -42,13 +42,13 @@ class Page:
         """A paragraph; `code` in backticks is set as code."""
         self._add(f"<p>{_inline(text)}</p>")
 
-    def note(self, text: str) -> None:
-        """A boxed remark."""
-        self._add(f'<div class="note">{_inline(text)}</div>')
+    def note(self, text: str, rows: Sequence[str] = ()) -> None:
+        """A boxed remark, with a list under it where there are rows."""
+        self._add(f'<div class="note">{_inline(text)}{_listed(rows)}</div>')
 
-    def warning(self, text: str) -> None:
-        """A boxed warning."""
-        self._add(f'<div class="warn">{_inline(text)}</div>')
+    def warning(self, text: str, rows: Sequence[str] = ()) -> None:
+        """A boxed warning, with a list under it where there are rows."""
+        self._add(f'<div class="warn">{_inline(text)}{_listed(rows)}</div>')
 
     def code(self, text: str) -> None:
         """A block of commands."""
@@ -56,7 +56,7 @@ class Page:
 
     def items(self, rows: Sequence[str]) -> None:
         """A bulleted list."""
-        self._add("<ul>" + "".join(f"<li>{_inline(row)}</li>" for row in rows) + "</ul>")
+        self._add(_listed(rows))
 
     def figure(self, figure: Figure, caption: str, alt: str) -> None:
         """A matplotlib figure as inline SVG; the figure is closed."""
@@ -70,8 +70,12 @@ class Page:
         rows: Sequence[Sequence[object]],
         caption: str = "",
         emphasise: Sequence[int] = (),
+        folded: str = "",
     ) -> None:
-        """A table; numbers are right-aligned with three decimals, rows in `emphasise` are marked as ours."""
+        """A table; numbers are right-aligned with three decimals, rows in `emphasise` are marked as ours.
+
+        A long one may be folded away under a line of text that opens it.
+        """
         numeric = [any(isinstance(row[i], (int, float)) for row in rows) for i in range(len(columns))]
         head = "".join(
             f'<th class="n">{escape(name)}</th>' if number else f"<th>{escape(name)}</th>"
@@ -85,10 +89,11 @@ class Page:
             )
             body.append(f'<tr class="ours">{cells}</tr>' if index in emphasise else f"<tr>{cells}</tr>")
         below = f"<caption>{_inline(caption)}</caption>" if caption else ""
-        self._add(
+        table = (
             f'<div class="tablewrap"><table>{below}<thead><tr>{head}</tr></thead>'
             f"<tbody>{''.join(body)}</tbody></table></div>"
         )
+        self._add(f"<details><summary>{_inline(folded)}</summary>{table}</details>" if folded else table)
 
     def facts(self, facts: Mapping[str, object]) -> None:
         """Name and value pairs."""
@@ -101,7 +106,11 @@ class Page:
         template = resources.files("cisoform.report").joinpath("page.html.j2").read_text(encoding="utf-8")
         environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         html = environment.from_string(template).render(
-            title=self.title, lead=self.lead, footer=self.footer, sections=self._sections
+            title=self.title,
+            lead=self.lead,
+            footer=self.footer,
+            sections=self._sections,
+            navigation=navigation([section["title"] for section in self._sections]),
         )
         with atomic_write(path, "w") as handle:
             handle.write(html)
@@ -110,6 +119,28 @@ class Page:
 def escape(text: object) -> str:
     """HTML-safe text."""
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def _listed(rows: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{_inline(row)}</li>" for row in rows) + "</ul>" if rows else ""
+
+
+def navigation(titles: Sequence[str]) -> list[tuple[str, list[tuple[int, str]]]]:
+    """Numbers (from 1) and names of sections in groups: those that share the words before ": " with the one before.
+
+    A page whose sections share no such words is one group without a name.
+    """
+    groups: list[tuple[str, list[tuple[int, str]]]] = []
+    for place, title in enumerate(titles, start=1):
+        group, found, rest = title.partition(": ")
+        if not found:
+            group, rest = "", title
+        if not groups or groups[-1][0] != group:
+            groups.append((group, []))
+        groups[-1][1].append((place, rest))
+    if all(len(links) == 1 or not group for group, links in groups):
+        return [("", list(enumerate(titles, start=1)))]
+    return groups
 
 
 def _inline(text: str) -> str:

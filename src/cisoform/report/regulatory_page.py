@@ -100,7 +100,7 @@ def what_was_run(page: Page, results: RegulatoryResults, prefix: str) -> None:
         page.code("\n".join(results.commands))
     train = [(row["step"], row["train_loss"]) for row in results.log if row.get("train_loss") is not None]
     valid = [row for row in results.log if row.get("valid_gene_pearson") is not None]
-    if not train:
+    if len(valid) < 2 or len(train) < 2:
         return
     page.heading("How it learned")
     figure, (axes,) = new_figure(7.5, 3.0)
@@ -155,10 +155,9 @@ def scores(page: Page, results: RegulatoryResults, prefix: str) -> None:
     if results.stated:
         stated = ", ".join(f"{key} {value:.3f}" for key, value in results.stated.items())
         page.text(f"What the simulator states as attainable over all genes and groups: {stated}.")
-    for other, found in parts.items():
-        page.heading(
-            f"{other[:1].upper()}{other[1:]}: {found['n_genes']:,} genes x {found['n_groups']:,} groups"
-        )
+    for other in [name, *(part for part in parts if part != name)]:
+        found = parts[other]
+        words = f"{other[:1].upper()}{other[1:]}: {found['n_genes']:,} genes x {found['n_groups']:,} groups"
         columns = [key for key, _ in COLUMNS if any(key in s for s in found["scores"].values())]
         page.table(
             ["predictor", *(word for key, word in COLUMNS if key in columns)],
@@ -166,8 +165,9 @@ def scores(page: Page, results: RegulatoryResults, prefix: str) -> None:
                 [plots.label(who), *(number(s.get(key)) for key in columns)]
                 for who, s in found["scores"].items()
             ],
-            f"{found['expressed_share']:.0%} of the pairs are expressed.",
+            f"{words}; {found['expressed_share']:.0%} of the pairs are expressed.",
             emphasise=(0,),
+            folded="" if other == name else words,
         )
     page.items(
         [
