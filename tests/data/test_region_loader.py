@@ -20,6 +20,7 @@ from cisoform.data.region_loader import (
 from cisoform.data.region_plan import RegionBuildConfig
 from cisoform.data.regions import RegionDataset
 from cisoform.errors import InputError
+from cisoform.genome.sequence import reverse_complement
 from cisoform.tokens.masking import HidingConfig
 from cisoform.tokens.peaks import dna_tokens
 from tests.data import region_files as files
@@ -158,11 +159,58 @@ def test_nothing_hidden_nothing_shown(dataset: RegionDataset) -> None:
     assert (batch.dna.numpy() == dna_tokens(np.stack([dataset.dna(0, 0, 256), dataset.dna(1, 0, 256)]))).all()
 
 
+def test_the_other_strand_is_the_reverse_complement_with_its_signal(dataset: RegionDataset) -> None:
+    rows = dataset.rows("train")[:3]
+    shown = dataset.measured[rows]
+    back = np.array([True, False, True])
+    rng = np.random.default_rng(0)
+    one = assemble(dataset, rows, rows * 0, 256, shown, rng, None)
+    other = assemble(dataset, rows, rows * 0, 256, shown, rng, None, back)
+    assert torch.equal(other.dna[1], one.dna[1])
+    for row in (0, 2):
+        codes = reverse_complement(dataset.dna(int(rows[row]), 0, 256))
+        assert other.dna[row].tolist() == dna_tokens(codes).astype(np.int16).tolist()
+        assert torch.equal(other.tracks["atac"][row], one.tracks["atac"][row].flip(0))
+    # Preserved bins turn as well: with nothing shown, every bin is a target.
+    nothing = np.zeros_like(shown)
+    bins = assemble(dataset, rows, rows * 0, 256, nothing, rng, None).preserved["atac"].target.reshape(3, 2)
+    turned = assemble(dataset, rows, rows * 0, 256, nothing, rng, None, back).preserved["atac"].target
+    assert turned.reshape(3, 2).tolist() == [
+        bins[0].flip(0).tolist(),
+        bins[1].tolist(),
+        bins[2].flip(0).tolist(),
+    ]
+
+
+def test_windows_are_drawn_where_the_anchor_has_signal(dataset: RegionDataset) -> None:
+    def mean_signal(share: float) -> float:
+        config = RegionLoaderConfig(
+            lengths=(128,), batch_tokens=1024, valid_length=128, valid_tokens=4096, at_signal=share
+        )
+        source = RegionSource(dataset, dataset.rows("train"), config, seed=1)
+        batches = [source.batch(0, number) for number in range(60)]
+        found = [
+            float(dataset.means(int(region), int(start), 128)[0, 0])
+            for batch in batches
+            for region, start in zip(batch.region.tolist(), batch.start.tolist(), strict=True)
+        ]
+        return float(np.mean(found))
+
+    # A bin is drawn by its share of the region's signal, so the mean is that of squares over that of values.
+    every = [dataset.means(int(row), 0, 512)[0] for row in dataset.rows("train")]
+    anywhere = float(np.mean(every))
+    expected = float(np.mean([(row**2).sum() / row.sum() for row in every]))
+    assert mean_signal(0.0) == pytest.approx(anywhere, rel=0.1)
+    assert mean_signal(1.0) == pytest.approx(expected, rel=0.1) and expected > 1.15 * anywhere
+
+
 def test_wrong_settings_and_data(dataset: RegionDataset) -> None:
     with pytest.raises(ValueError, match="need multiples of 128"):
         RegionLoaderConfig(lengths=(100,))
     with pytest.raises(ValueError, match="batch_tokens=64 is less"):
         RegionLoaderConfig(lengths=(128,), batch_tokens=64)
+    with pytest.raises(ValueError, match="at_signal=1.5"):
+        RegionLoaderConfig(at_signal=1.5)
     with pytest.raises(ValueError, match="no probabilities"):
         RegionLoaderConfig(anchor_alone=0.8, sequence_alone=0.3)
     long = RegionLoaderConfig(lengths=(1024,), hiding=HidingConfig())

@@ -33,6 +33,7 @@ from cisoform.training.elementary import (
     first_base,
     posterior,
     predicted_base,
+    ranked_probability_score,
     start_biases,
 )
 from cisoform.weights.store import save_model
@@ -118,6 +119,29 @@ def test_the_loss_is_the_sum_of_three_means() -> None:
     with torch.no_grad():
         loss = task.loss(batch)
     assert float(loss.weight) == 3 and float(loss.total) / 3 == pytest.approx(expected, rel=1e-5)
+
+
+def test_ranked_probability_score_by_hand() -> None:
+    # Probabilities 1/2, 1/4, 1/4: cumulated .5, .75, 1. Truth level 1: 0, 1, 1. Squares .25, .0625, 0.
+    logits = torch.tensor([[0.5, 0.25, 0.25]]).log()
+    assert ranked_probability_score(logits, torch.tensor([1])).tolist() == pytest.approx([0.3125])
+    sure = torch.tensor([[50.0, 0.0, 0.0, 0.0]]).expand(4, 4)
+    # All on level 0: the score is the distance of the truth in levels.
+    assert ranked_probability_score(sure, torch.arange(4)).tolist() == pytest.approx([0, 1, 2, 3], abs=1e-6)
+
+
+def test_the_ordinal_part_of_the_loss_adds_to_the_levels_alone() -> None:
+    torch.manual_seed(0)
+    model, batch = ElementaryPretraining(SIZES), a_batch()
+    parts = {}
+    for weight in (0.0, 2.0):
+        task = ElementaryTask(model, COUNTS, loss=ElementaryLossConfig(ordinal=weight, tracks=0.0, dna=0.0))
+        with torch.no_grad():
+            parts[weight] = float(task.loss(batch).total) / 3
+            values, target = model(batch).bins["ctcf"], batch.preserved["ctcf"].target
+    w = class_weights(COUNTS["ctcf"]["bins"], 10.0)[target]
+    score = float((w * ranked_probability_score(values, target)).sum() / w.sum())
+    assert parts[2.0] == pytest.approx(parts[0.0] + 2 * score, rel=1e-5)
 
 
 def test_heads_read_only_hidden_places() -> None:

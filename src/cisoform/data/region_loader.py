@@ -18,6 +18,7 @@ import torch
 from cisoform.batches import Places, RegionBatch
 from cisoform.data.regions import BIN_SIZE, RegionDataset
 from cisoform.errors import InputError
+from cisoform.genome.sequence import reverse_complement
 from cisoform.tokens.masking import (
     HidingConfig,
     enclosed,
@@ -47,6 +48,9 @@ class RegionLoaderConfig:
             the first that the data have, else none; null: none.
         anchor_alone: See `anchor`.
         sequence_alone: Probability that a window shows no track at all.
+        at_signal: Probability that a training window lies round a bin drawn by its share of the anchor's signal in
+            the region; the other windows lie anywhere.
+        reverse: Probability that a training window is reverse complemented, signals with it.
         hiding: Spans to hide.
         valid_length: Window length in validation (or the longest shorter one that fits).
         valid_tokens: Most tokens of a validation, taken evenly from its regions.
@@ -58,6 +62,8 @@ class RegionLoaderConfig:
     anchor: str | None = AUTO
     anchor_alone: float = 0.35
     sequence_alone: float = 0.0
+    at_signal: float = 0.0
+    reverse: float = 0.0
     hiding: HidingConfig = field(default_factory=HidingConfig)
     valid_length: int = 2048
     valid_tokens: int = 2**21
@@ -77,6 +83,8 @@ class RegionLoaderConfig:
             raise ValueError(
                 f"anchor_alone={self.anchor_alone} and sequence_alone={self.sequence_alone} are no probabilities"
             )
+        if not (0 <= self.at_signal <= 1 and 0 <= self.reverse <= 1):
+            raise ValueError(f"at_signal={self.at_signal} and reverse={self.reverse} must be from 0 to 1")
 
 
 def find_anchor(anchor: str | None, tracks: tuple[str, ...]) -> str | None:
@@ -103,6 +111,7 @@ def assemble(
     selected: Mask,
     rng: np.random.Generator,
     hiding: HidingConfig | None,
+    reverse: Mask | None = None,
 ) -> RegionBatch:
     """A batch of given windows.
 
@@ -114,10 +123,14 @@ def assemble(
         selected: (windows, tracks), True where a track is shown; one that was not measured never is.
         rng: Chooses what is hidden.
         hiding: Spans to hide; None = nothing.
+        reverse: True where a window is read on the other strand; None = nowhere.
     """
     pairs = list(zip(regions.tolist(), starts.tolist(), strict=True))
-    ids = dna_tokens(np.stack([dataset.dna(region, start, tokens) for region, start in pairs]))
-    levels = np.stack([dataset.levels(region, start, tokens) for region, start in pairs])
+    back = np.zeros(len(pairs), dtype=np.bool_) if reverse is None else reverse
+    codes = np.stack([dataset.dna(region, start, tokens) for region, start in pairs])
+    codes[back] = reverse_complement(codes[back])
+    ids = dna_tokens(codes)
+    levels = _turn(np.stack([dataset.levels(region, start, tokens) for region, start in pairs]), back)
     measured = dataset.measured[regions]
     selected = selected & measured
     rows, n_tracks = selected.shape
@@ -134,7 +147,7 @@ def assemble(
     preserved = measured & ~selected
     bins = None
     if preserved.any():
-        bins = np.stack([dataset.bin_levels(region, start, tokens) for region, start in pairs])
+        bins = _turn(np.stack([dataset.bin_levels(region, start, tokens) for region, start in pairs]), back)
     return RegionBatch(
         dna=torch.from_numpy(shown_dna.astype(np.int16)),
         tracks={
@@ -156,6 +169,15 @@ def assemble(
         region=torch.from_numpy(regions),
         start=torch.from_numpy(starts),
     )
+
+
+def _turn(rows: npt.NDArray[np.uint8], back: Mask) -> npt.NDArray[np.uint8]:
+    """(windows, tracks, positions) with the positions of some windows in reverse order.
+
+    Token i of the other strand stands on the same six bases as token L - 1 - i of this one.
+    """
+    rows[back] = rows[back][..., ::-1]
+    return rows
 
 
 def _places(counts: Mask, classes: npt.NDArray[np.unsignedinteger]) -> Places:
@@ -221,8 +243,27 @@ class RegionSource:
             starts = BIN_SIZE * rng.integers(
                 0, (self.dataset.window - tokens) // BIN_SIZE, size=size, endpoint=True
             )
+            starts = self._move_to_signal(rng, regions, starts, tokens)
         selected = self._select(rng, self.dataset.measured[regions])
-        return assemble(self.dataset, regions, starts, tokens, selected, rng, self.config.hiding)
+        reverse = rng.random(len(regions)) < (0.0 if self.fixed else self.config.reverse)
+        return assemble(self.dataset, regions, starts, tokens, selected, rng, self.config.hiding, reverse)
+
+    def _move_to_signal(self, rng: np.random.Generator, regions: Rows, starts: Rows, tokens: int) -> Rows:
+        """Starts of which a share `at_signal` puts a bin of the anchor's signal into the middle half."""
+        if self.anchor is None or not self.config.at_signal:
+            return starts
+        track, width = self.dataset.tracks.index(self.anchor), tokens // BIN_SIZE
+        moved = starts.copy()
+        for row in np.flatnonzero(rng.random(len(regions)) < self.config.at_signal).tolist():
+            if not self.dataset.measured[regions[row], track]:
+                continue
+            signal = self.dataset.means(int(regions[row]), 0, self.dataset.window)[track].astype(np.float64)
+            sums = np.maximum(signal, 0.0).cumsum()
+            if sums[-1] > 0:
+                middle = int(np.searchsorted(sums, rng.random() * sums[-1], side="right"))
+                first = middle - width // 2 + int(rng.integers(-(width // 4), width // 4, endpoint=True))
+                moved[row] = BIN_SIZE * min(max(first, 0), len(signal) - width)
+        return moved
 
     def _size(self, tokens: int) -> int:
         return max(1, self.config.batch_tokens // tokens)

@@ -145,6 +145,11 @@ class RegionDataset:
             raise InputError(f"split {split!r} is none of {', '.join(SPLITS)}, all")
         return np.flatnonzero((self.regions["split"] == split).to_numpy())
 
+    @property
+    def first_base(self) -> npt.NDArray[np.int64]:
+        """Place of every region in the chromosomes laid end to end; regions of several samples share one."""
+        return self._starts
+
     def dna(self, region: int, start: int, tokens: int) -> npt.NDArray[np.uint8]:
         """Base codes of the `tokens` + 5 bases from base `start` of a region."""
         first = int(self._starts[region]) + start

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cisoform import __version__
 from cisoform.benchmark.elementary import EvaluationConfig, Update, evaluate_elementary
 from cisoform.configs import config_from_json, config_to_json, override
+from cisoform.data.kmer_tracks import kmer_coordinates
 from cisoform.data.region_loader import RegionLoaderConfig, RegionSource
 from cisoform.data.regions import RegionDataset
 from cisoform.errors import InputError
@@ -96,6 +98,9 @@ def prepare(dataset: RegionDataset, recipe: ElementaryRecipe, name: str = "custo
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = ElementaryPretraining(config)
+            if recipe.kmers.bins:
+                found = kmer_coordinates(dataset, recipe.kmers, seed, config.dim) * recipe.kmers.scale
+                model.start_kmers_at(torch.from_numpy(found.astype(np.float32)), recipe.kmers.frozen)
     except ValueError as error:
         raise InputError(f"the model of recipe {name!r} cannot be built: {error}") from None
     recipe = replace(recipe, model=config, loader=loader)

@@ -61,6 +61,19 @@ class ElementaryPretraining(nn.Module):
                 for name, bias in values.items():
                     heads.get_parameter(f"{name}.bias").copy_(bias)
 
+    def start_kmers_at(self, coordinates: Float[Tensor, "kmers coordinates"], frozen: bool) -> None:
+        """Set the embeddings of the 6-mers to given coordinates, turned at random into the model's dimensions.
+
+        Args:
+            coordinates: Of all 4,096 6-mers in the order of their ids; at most as many as the model has dimensions.
+            frozen: Whether the whole table then stays as it is.
+        """
+        table = self.elementary.dna.weight
+        turn = torch.linalg.qr(torch.randn(table.shape[1], table.shape[1])).Q[: coordinates.shape[1]]
+        with torch.no_grad():
+            table[-len(coordinates) :] = coordinates @ turn
+        table.requires_grad_(not frozen)
+
     def forward(self, batch: RegionBatch) -> PretrainingLogits:
         """Logits at the hidden tokens and the preserved bins of a batch."""
         encoder = self.elementary
