@@ -76,8 +76,8 @@ def xs() -> ElementaryRecipe:
     """d = 128 with one layer in bins: learns from a megabase or a few in minutes of two CPU cores.
 
     What such data lack is steps, and what they teach lies at peaks: small batches of short windows round signal, on
-    either strand, accessibility mostly shown and the other tracks preserved, as the second stage will ask. 6-mers
-    start at what they say about the tracks and stay there.
+    either strand, accessibility mostly shown and the other tracks preserved, as the second stage will ask.
+    `docs/decisions/0008-pretraining-on-megabases.md` has the reasons.
     """
     return ElementaryRecipe(
         model=ElementaryConfig(dim=128, heads=4, ffn=512, bin_layers=1, window_layers=2),
@@ -91,7 +91,9 @@ def xs() -> ElementaryRecipe:
             valid_length=1024,
             valid_tokens=65_536,
         ),
-        train=replace(_train(4e-4, 1), epochs=None, max_steps=8_000),
+        train=replace(
+            _train(3e-4, 1), epochs=None, max_steps=8_000, validate_every=1_000, checkpoint_every=1_000
+        ),
         loss=ElementaryLossConfig(dna=0.02, tracks=0.2, ordinal=5.0),
     )
 
@@ -209,19 +211,26 @@ def regulatory_tiny() -> RegulatoryRecipe:
 
 
 def regulatory_xs() -> RegulatoryRecipe:
-    """Size XS on an Elementary of d = 128: some thousand pairs of genes and groups on CPU cores."""
+    """On an Elementary of d = 128: some thousand pairs of genes and groups on CPU cores.
+
+    Genes are few, so dropout and decay are strong; differences between groups count three times the error of a gene.
+    """
     return RegulatoryRecipe(
-        model=CREformerConfig(layers=3, dropout=0.1),
-        loader=GeneLoaderConfig(batch_size=64, sort_batches=32, valid_samples=50_000),
-        train=replace(_train(1e-3, 20, bf16=False), warmup_fraction=0.05),
+        model=CREformerConfig(layers=2, dropout=0.5),
+        loader=GeneLoaderConfig(batch_size=64, sort_batches=32, drop_atac=0.05, valid_samples=50_000),
+        train=replace(_train(5e-4, 24, bf16=False), weight_decay=0.3, warmup_fraction=0.05),
+        loss=RegulatoryLossConfig(correlation=3.0),
+        features=FeatureConfig(bf16=True),
     )
 
 
 def regulatory_small() -> RegulatoryRecipe:
     """Size XS with larger batches, for hundreds of thousands of pairs."""
-    recipe = regulatory_xs()
-    loader = replace(recipe.loader, batch_size=256, epoch_samples=500_000)
-    return replace(recipe, loader=loader, train=replace(recipe.train, epochs=8))
+    return RegulatoryRecipe(
+        model=CREformerConfig(layers=3, dropout=0.1),
+        loader=GeneLoaderConfig(batch_size=256, sort_batches=32, valid_samples=50_000, epoch_samples=500_000),
+        train=replace(_train(1e-3, 8, bf16=False), warmup_fraction=0.05),
+    )
 
 
 def regulatory_base() -> RegulatoryRecipe:

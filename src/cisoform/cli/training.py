@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from cisoform.cli.common import duration_text, note
 if TYPE_CHECKING:
     from cisoform.training.protocols import FitResult, Plan, StepReport, ValidationReport
 
-ESTIMATE_AFTER_STEPS = 10
+WARM_UP_STEPS = 3
+"""The first steps allocate memory and choose kernels: they are left out of the estimate."""
+ESTIMATE_AFTER_S = 3.0
 
 
 class TrainingBar:
@@ -20,7 +23,8 @@ class TrainingBar:
     def __init__(self) -> None:
         self._bar: Any = None
         self._task: Any = None
-        self._first = 0
+        self._first = self._total = 0
+        self._warm: tuple[int, float] | None = None
         self._told = False
 
     def __enter__(self) -> TrainingBar:
@@ -49,7 +53,7 @@ class TrainingBar:
 
     def start(self, plan: Plan) -> None:
         """Say what is about to happen."""
-        self._first = plan.first_step
+        self._first, self._total = plan.first_step, plan.total_steps
         begun = f"continuing at step {plan.first_step:,} of" if plan.first_step else "training"
         note(f"{begun} {plan.total_steps:,} steps on {plan.device}")
         if self._bar is not None:
@@ -57,13 +61,23 @@ class TrainingBar:
 
     def step(self, report: StepReport) -> None:
         """Move the bar; after some steps, estimate the whole."""
-        if not self._told and report.step - self._first >= ESTIMATE_AFTER_STEPS:
-            self._told = True
-            note(
-                f"estimate: about {duration_text(report.eta_s)} to go at {report.samples_per_s:.0f} samples/s"
-            )
+        if not self._told:
+            self._estimate(report)
         if self._bar is not None:
             self._bar.update(self._task, completed=report.step, text=f"loss {report.loss:.3f}")
+
+    def _estimate(self, report: StepReport) -> None:
+        now = time.monotonic()
+        if self._warm is None:
+            if report.step - self._first >= WARM_UP_STEPS:
+                self._warm = (report.step, now)
+            return
+        step, since = self._warm
+        if report.step > step and now - since >= ESTIMATE_AFTER_S:
+            self._told = True
+            rate = (report.step - step) / (now - since)
+            left = duration_text((self._total - report.step) / rate)
+            note(f"estimate: about {left} to go at {rate:.3g} steps/s")
 
     def validating(self, done: int, total: int) -> None:
         """Show that the pause is a validation."""

@@ -39,7 +39,7 @@ class KmerStartConfig:
     columns: int = 64
     ridge: float = 1.0
     scale: float = 0.2
-    frozen: bool = True
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         if self.bins < 0 or self.columns < 1 or self.ridge <= 0 or self.scale <= 0:
