@@ -23,7 +23,7 @@ class Rung:
 
 
 LADDER = (
-    Rung("XS", "xs", 2.8e6, 0.05e6, 4.2e6, 1.4e9),
+    Rung("XS", "small", 2.8e6, 0.05e6, 4.2e6, 1.4e9),
     Rung("S", "base", 23.4e6, 0.05e6, 4.6e7, 15.5e9),
     Rung("M", "medium", 107e6, 0.5e6, 2.2e8, 76e9),
     Rung("L", "large", 624e6, 0.5e6, 1.3e9, 0.46e12),

@@ -22,6 +22,9 @@ COMMANDS = {
     "benchmark": LazyCommand(
         "cisoform.cli.benchmark", "A recipe beside its ablations and baselines, as one table."
     ),
+    "plan": LazyCommand(
+        "cisoform.cli.plan", "Parameters, FLOPs, memory, disk and times of a recipe, before anything is run."
+    ),
     "simulate": LazyCommand(
         "cisoform.cli.simulate",
         "Write a genome, annotation, expression and variants that follow planted rules, and the truth.",

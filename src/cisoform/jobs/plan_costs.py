@@ -208,6 +208,11 @@ def fit_flops(config: CREformerConfig, peaks: int, cached: bool) -> int:
 # --- memory ----------------------------------------------------------------------------------------------------
 
 
+def summed(parts: dict[str, int]) -> dict[str, int]:
+    """The parts and their total."""
+    return {**parts, "total": sum(parts.values())}
+
+
 def weights_bytes(parameters: int, dtype: str) -> int:
     """Weights cast to a type."""
     return parameters * WIDTH[dtype]
