@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "nn": set(),
     "models": {"nn", "batches"},
     "training": {"models", "batches", "weights.store"},  # checkpoints are written where weights are
-    "analysis": {"models", "data", "genome", "batches"},
+    "analysis": {"models", "data", "genome", "batches", "features", "tokens"},
     "benchmark": {"training", "analysis", "data", "models", "batches", "tokens", "genome.sequence"},
     "weights": {"models", "batches", "tokens"},  # the order of a vocabulary is part of its embedding
     "features": {"models", "data", "batches", "tokens"},

@@ -12,13 +12,12 @@ from cisoform.batches import GeneBatch
 from cisoform.errors import InputError
 from cisoform.models.creformer import CREformer, CREformerConfig, ElementaryConfig
 from cisoform.models.creformer.frozen import freeze
+from cisoform.models.creformer.slots import expression_of, peak_slots
 from cisoform.training.gene_metrics import gene_pearson, pearson, scores
 from cisoform.training.regulatory import (
     RegulatoryLossConfig,
     RegulatoryTask,
     correlation_loss,
-    expression_of,
-    peak_slots,
     read_batch,
 )
 

@@ -233,15 +233,38 @@ def encode_states(
         config: See `FeatureConfig`.
         factor: Multiplies the signal before its levels are cut.
     """
-    device = next(model.parameters()).device
     rows = max(1, config.batch_tokens // N_TOKENS)
     found = []
     for first in range(0, len(states), rows):
         part = states[first : first + rows]
-        dna = torch.from_numpy(dna_tokens(dataset.windows(dataset.state_peaks(part))).astype(np.int32))
-        signal = torch.from_numpy(dataset.state_tokens(part, factor))
+        windows = dataset.windows(dataset.state_peaks(part))
+        found.append(encode_windows(model, windows, dataset.state_tokens(part, factor), config))
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def encode_windows(
+    model: CREformer,
+    windows: npt.NDArray[np.uint8],
+    tokens: npt.NDArray[np.uint8],
+    config: FeatureConfig,
+) -> Float[Tensor, "windows ..."]:
+    """Features of any windows, computed now; on the CPU.
+
+    Args:
+        model: In evaluation mode.
+        windows: Base codes (n, 1029).
+        tokens: Signal tokens (n, 1024).
+        config: See `FeatureConfig`.
+    """
+    device = next(model.parameters()).device
+    rows = max(1, config.batch_tokens // N_TOKENS)
+    found = []
+    for first in range(0, len(windows), rows):
+        part = slice(first, first + rows)
+        dna = torch.from_numpy(dna_tokens(windows[part]).astype(np.int32))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.bf16):
-            tracks = {config.track: signal.to(device)}
+            tracks = {config.track: torch.from_numpy(tokens[part]).to(device)}
             hidden = frozen_part(model.elementary, dna.to(device), tracks, config.tuned_layers)
             found.append((model.pool(hidden) if config.form == "pooled" else hidden).float().cpu())
     return torch.cat(found)

@@ -16,9 +16,9 @@ from cisoform.configs import config_from_json, config_to_json
 from cisoform.data.locus_text import Locus
 from cisoform.errors import InputError
 from cisoform.models.creformer import CREformer, CREformerConfig, rank_positions
+from cisoform.models.creformer.slots import expression_of
 from cisoform.tokens.peaks import RELEASED_EDGES, check_edges, dna_tokens, signal_tokens
 from cisoform.training.device import resolve_device
-from cisoform.training.regulatory import expression_of
 from cisoform.weights.store import load_model, save_model
 
 KIND = "creformer"

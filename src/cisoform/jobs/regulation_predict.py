@@ -32,7 +32,8 @@ from cisoform.jobs.creformer_model import KIND, CREformerModel
 from cisoform.jobs.regulation_fit import Ints, Planned, check_data
 from cisoform.models.creformer import CREformer
 from cisoform.models.creformer.frozen import tuned_part
-from cisoform.training.regulatory import expression_of, read_batch
+from cisoform.models.creformer.slots import expression_of
+from cisoform.training.regulatory import read_batch
 from cisoform.weights.store import load_model
 
 Matrix = npt.NDArray[np.floating[Any]]
@@ -135,7 +136,7 @@ def predict_matrix(
     return found
 
 
-def _table(
+def feature_table(
     model: CREformerModel,
     dataset: GenesDataset,
     states: npt.NDArray[np.integer[Any]],
@@ -144,6 +145,20 @@ def _table(
     planned: Planned | None = None,
     update: Update | None = None,
 ) -> FeatureTable:
+    """Pooled vectors of states for a model, after checking that it can read the data.
+
+    Args:
+        model: Fitted or converted.
+        dataset: Whose states they are.
+        states: Their ids, each once.
+        cache: Folder of feature caches; None = the user's.
+        factor: Multiplies the signal before its levels are cut.
+        planned: Is told what will be encoded.
+        update: Is told how far it is.
+
+    Raises:
+        InputError: If the data do not fit the model, or the cache cannot be used.
+    """
     features = features_of(model)
     check_data(dataset, model.model.config.max_peaks, dict(model.edges), features.track)
     table = build_table(
@@ -176,7 +191,7 @@ def predict(
     Raises:
         InputError: If the data do not fit the model, or the cache cannot be used.
     """
-    table = _table(
+    table = feature_table(
         model, dataset, dataset.states_in_use(groups, genes), cache, planned=planned, update=update
     )
     found = predict_matrix(model, dataset, table, groups, genes, update=update)
@@ -245,7 +260,9 @@ def evaluate(
     states = np.unique(np.concatenate([dataset.states_in_use(groups, genes) for genes, groups in pairs]))
     factors = {"usual": 1.0, **({"half": 0.5, "double": 2.0} if config.depth else {})}
     tables = {
-        name: _table(model, dataset, states, cache, factor, planned if name == "usual" else None, update)
+        name: feature_table(
+            model, dataset, states, cache, factor, planned if name == "usual" else None, update
+        )
         for name, factor in factors.items()
     }
     baselines = None

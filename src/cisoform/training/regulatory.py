@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from cisoform.batches import GeneBatch
 from cisoform.errors import InputError
 from cisoform.models.creformer import CREformer
-from cisoform.models.creformer.frozen import plain_weights, tuned_part
+from cisoform.models.creformer.frozen import plain_weights
+from cisoform.models.creformer.slots import Features, expression_of, extra_slots, pad_slots, peak_slots
 from cisoform.training.gene_metrics import LEAST_GROUPS, scores
 from cisoform.training.protocols import Export, Loss, Monitor
 
@@ -58,40 +59,6 @@ class RegulatoryLossConfig:
         return "softplus" if self.kind == "poisson" else "identity"
 
 
-@runtime_checkable
-class Features(Protocol):
-    """Where features of states come from."""
-
-    def gather(self, states: Int[Tensor, " wanted"]) -> Float[Tensor, "wanted ..."]:
-        """Features of the given states."""
-        ...
-
-
-def expression_of(output: Float[Tensor, " batch"], link: str) -> Float[Tensor, " batch"]:
-    """Expression on the log1p scale from the network's output."""
-    return F.softplus(output) if link == "softplus" else output
-
-
-def peak_slots(
-    model: CREformer, features: Features, batch: GeneBatch, *, tuned_layers: int = 0
-) -> Float[Tensor, "batch peaks dim"]:
-    """Vectors of the peaks of every sample; anything at padding.
-
-    Args:
-        model: Its pool, and the tuned layers of its Elementary.
-        features: Bins of states (pooled here, each distinct one once), or vectors that are pooled already.
-        batch: The samples.
-        tuned_layers: Layers behind what the features hold.
-    """
-    distinct, inverse = torch.unique(batch.state[batch.mask], return_inverse=True)
-    found = features.gather(distinct)
-    if found.ndim == 3:
-        found = model.pool(tuned_part(model.elementary, found, tuned_layers))
-    place = torch.zeros(batch.mask.shape, dtype=torch.int64, device=batch.mask.device)
-    place[batch.mask] = inverse
-    return found.index_select(0, place.reshape(-1)).reshape(*batch.mask.shape, -1)
-
-
 def read_batch(
     model: CREformer, features: Features, batch: GeneBatch, *, tuned_layers: int = 0
 ) -> Float[Tensor, " batch"]:
@@ -100,16 +67,8 @@ def read_batch(
     config = model.config
     mask = batch.mask
     position = batch.rank if config.positions == "rank" else batch.distance
-    slots = mask.shape[1]
-    if slots > config.max_peaks:
-        raise InputError(
-            f"a gene has {slots} peaks, the model reads at most {config.max_peaks}; build the data with "
-            f"--max-peaks {config.max_peaks} or fit a model with --set model.max_peaks={slots}"
-        )
-    if config.head == "flat" or not config.mask_padding:  # these read every slot, real or not
-        more = config.max_peaks - slots
-        peaks = F.pad(peaks, (0, 0, 0, more))
-        mask, position = F.pad(mask, (0, more)), F.pad(position, (0, more))
+    more = extra_slots(config, mask.shape[1])
+    peaks, mask, position = pad_slots(peaks, more), pad_slots(mask, more), pad_slots(position, more)
     out: Tensor = model(peaks, mask, position, batch.tss_peak)
     return out
 
