@@ -77,7 +77,8 @@ def xs() -> ElementaryRecipe:
 
     What such data lack is steps, and what they teach lies at peaks: small batches of short windows round signal, on
     either strand, accessibility mostly shown and the other tracks preserved, as the second stage will ask.
-    `docs/decisions/0008-pretraining-on-megabases.md` has the reasons.
+    `docs/decisions/0008-pretraining-on-megabases.md` has the reasons. The last weights are kept: the bins learn to
+    tell motifs apart long after the loss on unseen windows, mostly that of background, has stopped to fall.
     """
     return ElementaryRecipe(
         model=ElementaryConfig(dim=128, heads=4, ffn=512, bin_layers=1, window_layers=2),
@@ -92,7 +93,7 @@ def xs() -> ElementaryRecipe:
             valid_tokens=65_536,
         ),
         train=replace(
-            _train(3e-4, 1), epochs=None, max_steps=8_000, validate_every=1_000, checkpoint_every=1_000
+            _train(3e-4, 1), epochs=None, max_steps=8_000, validate_every=8_000, checkpoint_every=1_000
         ),
         loss=ElementaryLossConfig(dna=0.02, tracks=0.2, ordinal=5.0),
     )
