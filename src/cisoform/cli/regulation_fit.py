@@ -64,7 +64,9 @@ def fit(
         ),
     ],
     out: OutOption,
-    recipe: Annotated[str, typer.Option("--recipe", help="tiny, xs, small, base, medium, large or paper.")] = "xs",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="tiny, xs, small, base, medium, large or paper.")
+    ] = "xs",
     cache: CacheOption = None,
     seed: SeedOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run at OUT.")] = False,
@@ -119,7 +121,19 @@ def evaluate(
         str, typer.Option("--split", help="test (four-way report), train, valid or all.")
     ] = "test",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write evaluation.json there.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Write evaluation.json and report.html there.")
+    ] = None,
+    annotation: Annotated[
+        Path | None,
+        typer.Option(
+            "--annotation", metavar="GTF", help="Elementary: genes to draw under the locus of the report."
+        ),
+    ] = None,
+    peaks: Annotated[
+        Path | None,
+        typer.Option(
+            "--peaks", metavar="BED", help="Elementary: peaks to draw under the locus of the report."
+        ),
     ] = None,
     tokens: Annotated[
         int | None, typer.Option("--tokens", min=1, help="Elementary: most tokens of each part and pass.")
@@ -144,11 +158,22 @@ def evaluate(
         _refuse("a pre-trained Elementary", {"--max-groups": max_groups, "--depth": depth, "--cache": cache})
         from cisoform.cli.regulation_regions import evaluate_run
 
-        evaluate_run(run, data, split, out=out, tokens=tokens, seed=seed, device=device, as_json=as_json)
+        evaluate_run(
+            run,
+            data,
+            split,
+            out=out,
+            annotation=annotation,
+            peaks=peaks,
+            tokens=tokens,
+            seed=seed,
+            device=device,
+            as_json=as_json,
+        )
         return
     if not is_regulatory(run):
         raise InputError(f"{run}: is no run of `regulation pretrain` or `regulation fit`, nor a CREformer")
-    _refuse("a fitted model", {"--tokens": tokens})
+    _refuse("a fitted model", {"--tokens": tokens, "--annotation": annotation, "--peaks": peaks})
     result = _evaluate_genes(
         run,
         data,
@@ -158,13 +183,8 @@ def evaluate(
         cache=cache,
         seed=seed,
         device=device,
+        out=out,
     )
-    if out is not None:
-        from cisoform.cli.common import to_plain
-        from cisoform.genome.files import write_json
-
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "evaluation.json", to_plain(result))
     for text in result["warnings"]:
         note(f"warning: {text}")
     if as_json:
@@ -183,11 +203,13 @@ def _evaluate_genes(
     cache: Path | None,
     seed: int,
     device: str,
+    out: Path | None,
 ) -> dict[str, Any]:
     from cisoform.data.genes import GenesDataset
     from cisoform.jobs.creformer_model import CREformerModel
     from cisoform.jobs.regulation_predict import EvaluationConfig
     from cisoform.jobs.regulation_predict import evaluate as run_evaluation
+    from cisoform.jobs.regulatory_report import Observer, write_scores
 
     dataset = GenesDataset.open(data)
     resolve_device(device)
@@ -195,8 +217,14 @@ def _evaluate_genes(
     config = EvaluationConfig(depth=depth, seed=seed)
     if max_groups is not None:
         config = EvaluationConfig(depth=depth, seed=seed, max_groups=max_groups)
+    observer = None if out is None else Observer(dataset)
     with progress("scoring") as update:
-        return run_evaluation(model, dataset, split, config, cache=cache, planned=_tell, update=update)
+        result = run_evaluation(
+            model, dataset, split, config, cache=cache, planned=_tell, update=update, observe=observer
+        )
+    if out is not None and observer is not None:
+        write_scores(out, result, observer, model, dataset, run)
+    return result
 
 
 def _refuse(what: str, options: dict[str, Any]) -> None:

@@ -139,7 +139,9 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 def pretrain(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of `regulation build-regions`.")],
     out: OutOption,
-    recipe: Annotated[str, typer.Option("--recipe", help="tiny, xs, small, base, medium, large or paper.")] = "small",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="tiny, xs, small, base, medium, large or paper.")
+    ] = "small",
     seed: SeedOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run at OUT.")] = False,
     device: DeviceOption = "auto",
@@ -181,6 +183,8 @@ def evaluate_run(
     split: str,
     *,
     out: Path | None = None,
+    annotation: Path | None = None,
+    peaks: Path | None = None,
     tokens: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -192,7 +196,9 @@ def evaluate_run(
         run: Folder of a run.
         data: Folder of `build-regions`.
         split: train, valid, test or all.
-        out: Folder for `evaluation.json`; None = not written.
+        out: Folder for `evaluation.json` and `report.html`; None = not written.
+        annotation: Genes to draw in the report.
+        peaks: Peaks to draw in it.
         tokens: Most tokens of each part and pass; None = the default.
         seed: Of what is hidden.
         device: As everywhere.
@@ -200,10 +206,16 @@ def evaluate_run(
     """
     from cisoform.benchmark.elementary import EvaluationConfig
     from cisoform.data.regions import RegionDataset
-    from cisoform.genome.files import write_json
     from cisoform.jobs.elementary import evaluate, load
+    from cisoform.jobs.elementary_report import lengths_of, write_scores
+    from cisoform.jobs.landmarks import Landmarks
 
+    if out is None and (annotation or peaks):
+        raise InputError(
+            f"{'--annotation' if annotation else '--peaks'} is drawn in the report: give --out DIR"
+        )
     dataset = RegionDataset.open(data)
+    landmarks = Landmarks.read(lengths_of(dataset), annotation, peaks)
     resolve_device(device)
     model = load(run, device)
     config = EvaluationConfig(hiding=model.loader.hiding, anchor=model.loader.anchor, seed=seed)
@@ -212,8 +224,7 @@ def evaluate_run(
     with progress("scoring") as update:
         result = evaluate(model, dataset, split, config, update)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "evaluation.json", result)
+        write_scores(out, result, model, dataset, run, landmarks)
     for text in result["warnings"]:
         note(f"warning: {text}")
     if as_json:

@@ -29,6 +29,7 @@ from cisoform.data.simulate.regulation.write import write_regulation
 from cisoform.jobs import elementary, elementary_report, regulation_fit, regulation_predict, regulatory_report
 from cisoform.jobs.creformer_model import CREformerModel
 from cisoform.jobs.demo_stage import Stage
+from cisoform.jobs.landmarks import Landmarks
 from cisoform.jobs.records import write_evaluation
 from cisoform.report.compare import number
 from cisoform.report.elementary_page import ElementaryResults, add_elementary_sections
@@ -186,8 +187,7 @@ def _first_stage(stage: Stage, folder: Path, plan: RegulationPlan, held_out: Hel
         model,
         dataset,
         folder / "pretrained",
-        files / "annotation.gtf",
-        files / "peaks.bed",
+        Landmarks.read(elementary_report.lengths_of(dataset), files / "annotation.gtf", files / "peaks.bed"),
         briefly_trained=stage.smoke,
         commands=_first_commands(plan, held_out),
     )

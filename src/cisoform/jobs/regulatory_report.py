@@ -17,7 +17,7 @@ from cisoform.data.genes import GenesDataset
 from cisoform.genome.files import atomic_write
 from cisoform.jobs.creformer_model import CREformerModel
 from cisoform.jobs.elementary_report import inputs_text
-from cisoform.jobs.records import log_of
+from cisoform.jobs.records import log_of, write_evaluation
 from cisoform.report.page import Page
 from cisoform.report.regulatory_page import RegulatoryResults, add_regulatory_sections, headline_part
 from cisoform.report.regulatory_plots import GenesDrawing
@@ -129,30 +129,35 @@ def _short_unit(expression: str) -> str:
     return expression.replace("counts per 10,000", "CP10k").replace("log1p of ", "log1p ")
 
 
-def write_regulatory_report(
+def write_scores(
+    folder: Path,
     result: Mapping[str, Any],
     observer: Observer,
     model: CREformerModel,
     dataset: GenesDataset,
-    path: str | Path,
     run: Path,
 ) -> None:
-    """One self-contained page for an evaluation.
+    """Write `evaluation.json`, `genes.tsv` and one self-contained page, `report.html`, into a folder (made if missing).
 
     Args:
+        folder: Where to.
         result: As `jobs.regulation_predict.evaluate` returns it.
         observer: That watched it.
         model: What was evaluated.
         dataset: On what.
-        path: The page.
         run: Folder of the run, for its log.
+
+    Raises:
+        InputError: If it cannot be written.
     """
+    write_evaluation(folder, result)
+    observer.write(folder / "genes.tsv")
     page = Page(
         "Regulatory: expression from accessible peaks",
         "How well the second stage predicts the expression of genes in cells from the peaks round them.",
     )
     add_regulatory_sections(page, results_of(result, observer, model, dataset, run))
-    page.write(Path(path))
+    page.write(folder / "report.html")
 
 
 def results_of(

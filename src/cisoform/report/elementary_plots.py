@@ -226,7 +226,7 @@ def _genes(axes: Axes, drawing: LocusDrawing) -> None:
     clean(axes)
 
 
-def _gene(axes: Axes, gene: GeneDrawing, height: float, drawing: LocusDrawing, reach: float) -> None:
+def _gene(axes: Axes, gene: GeneDrawing, height: int, drawing: LocusDrawing, reach: float) -> None:
     start, end = min(s for s, _ in gene.exons), max(e for _, e in gene.exons)
     low, high = max(start, drawing.start), min(end, drawing.end)
     axes.plot([low, high], [height, height], color=OBSERVED, linewidth=1)
