@@ -77,7 +77,10 @@ class PeakInputs:
         Raises:
             InputError: If there are more peaks than the model reads.
         """
-        more = extra_slots(config, self.n_slots)
+        return self.widened(extra_slots(config, self.n_slots))
+
+    def widened(self, more: int) -> PeakInputs:
+        """With `more` slots of padding behind the others."""
         if not more:
             return self
         wide = {name: pad_slots(getattr(self, name), more) for name in _BY_SLOT}
@@ -99,7 +102,11 @@ class PeakInputs:
             raise ValueError("a slot of padding cannot be replaced")
         changed = self.vectors.clone()
         changed[where] = vectors.to(changed.dtype)
-        return replace(self, vectors=changed)
+        return self.with_vectors(changed)
+
+    def with_vectors(self, vectors: Float[Tensor, "batch slots dim"]) -> PeakInputs:
+        """With other vectors at all slots."""
+        return replace(self, vectors=vectors)
 
 
 _BY_SLOT = ("vectors", "mask", "distance_bp", "rank", "peak", "accessibility", "state")

@@ -76,7 +76,9 @@ def _spellings(name: str) -> list[str]:
     return [name[3:] if name.startswith("chr") else f"chr{name}"]
 
 
-def map_chromosomes(annotation_names: Iterable[str], genome_lengths: Mapping[str, int]) -> ChromosomeMap:
+def map_chromosomes(
+    annotation_names: Iterable[str], genome_lengths: Mapping[str, int | None]
+) -> ChromosomeMap:
     """Find each chromosome of an annotation in a genome.
 
     The same name wins; then with `chr` added or removed; the mitochondrion under its usual names (chrM, MT, M,

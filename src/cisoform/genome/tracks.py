@@ -128,12 +128,12 @@ class SignalTrack:
         text: How the names were matched.
     """
 
-    def __init__(self, path: PathLike, genome: Mapping[str, int], transform: str = "none") -> None:
+    def __init__(self, path: PathLike, genome: Mapping[str, int | None], transform: str = "none") -> None:
         """Open a track against a genome.
 
         Args:
             path: bigWig, or bedGraph, gzip or not. A bedGraph is read whole: 16 bytes of memory an interval.
-            genome: Length of every chromosome.
+            genome: Length of every chromosome; None where it is not known, and then not checked.
             transform: One of `TRANSFORMS`.
 
         Raises:
@@ -152,7 +152,13 @@ class SignalTrack:
         self.text = found.text
         self.chromosomes = {name: file_name for file_name, name in found.names.items()}
         for name, file_name in self.chromosomes.items():
-            self._check_length(name, genome[name], self._reader.lengths[file_name])
+            expected = genome[name]
+            if expected is not None:
+                self._check_length(name, expected, self._reader.lengths[file_name])
+
+    def length(self, chrom: str) -> int | None:
+        """Length of a chromosome as the file says; None for a bedGraph, which does not say."""
+        return self._reader.lengths[self.chromosomes[chrom]] if isinstance(self._reader, _BigWig) else None
 
     def _check_length(self, name: str, expected: int, length: int) -> None:
         exact = isinstance(self._reader, _BigWig)
