@@ -47,6 +47,14 @@ def simulate(
     codon: Share = None,
     protein: Share = None,
     noise: Share = None,
+    chromatin: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            help="Share of states of promoters that only tracks tell; writes tracks.tsv and bigWigs (default: 0).",
+        ),
+    ] = None,
     bgzip: Annotated[bool, typer.Option("--bgzip", help="Compress the genome with bgzip.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
     as_json: JsonOption = False,
@@ -58,7 +66,14 @@ def simulate(
     if what not in PARTS:
         raise InputError(f"--what {what!r} is unknown; choose from {', '.join(PARTS)}")
     silent = _silent_rules(off, what)
-    given = {"promoter": promoter, "utr": utr, "codon": codon, "protein": protein, "noise": noise}
+    given = {
+        "promoter": promoter,
+        "utr": utr,
+        "codon": codon,
+        "protein": protein,
+        "noise": noise,
+        "chromatin": chromatin,
+    }
     shares = {name: value for name, value in given.items() if value is not None}
     isoform_only = {
         **{f"--{name}": value for name, value in shares.items()},

@@ -17,7 +17,8 @@ class Shares:
     """Share of the variance of log1p expression that each part carries, on average over tissues.
 
     `utr` is split evenly between the 5'UTR uORF and the 3'UTR elements. Only proportions matter; parts are
-    scaled one by one, so chance correlations between rules move the sum by a few per cent.
+    scaled one by one, so chance correlations between rules move the sum by a few per cent. `chromatin` is the
+    state of a promoter in a tissue, which only tracks tell (`chromatin`); 0 = there are no tracks.
     """
 
     promoter: float = 0.30
@@ -25,6 +26,7 @@ class Shares:
     codon: float = 0.15
     protein: float = 0.25
     noise: float = 0.10
+    chromatin: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -34,7 +36,7 @@ class Shares:
             raise InputError("all shares are 0: nothing would vary; give at least one above 0")
 
     def of_rule(self, rule: str) -> float:
-        """Share of one of `RULES`, or of "noise", with all shares scaled to sum to 1."""
+        """Share of one of `RULES`, of "chromatin" or of "noise", with all shares scaled to sum to 1."""
         part: float = self.utr / 2 if rule in ("uorf", "utr3") else getattr(self, rule)
         total: float = sum(asdict(self).values())
         return part / total
@@ -72,6 +74,11 @@ class SimulateConfig:
         for name, good in checks.items():
             if not good:
                 raise InputError(f"{name}={getattr(self, name)} is out of range for a simulation")
+
+    @property
+    def has_tracks(self) -> bool:
+        """Whether promoters have states, and the simulation has tracks that show them."""
+        return self.shares.chromatin > 0
 
     @property
     def tissues(self) -> tuple[str, ...]:

@@ -34,11 +34,11 @@ class Expression:
 
 
 def simulate_expression(config: SimulateConfig, contributions: dict[str, Matrix]) -> Expression:
-    """Add the contributions up and draw the replicates; the noise does not depend on which rules act."""
+    """Add the contributions up, in their order, and draw the replicates; the noise does not depend on the rules."""
     rng = np.random.default_rng([config.seed, 3])
     n = len(contributions[RULES[0]])
     base = BASE_LOG1P + rng.normal(0, 0.2, config.n_tissues)
-    signal = sum((contributions[rule] for rule in RULES), np.zeros((n, config.n_tissues)))
+    signal = sum(contributions.values(), np.zeros((n, config.n_tissues)))
     noise_free = base + signal
     variance = config.shares.of_rule("noise")
     noise = rng.normal(0, 1, (config.replicates, n, config.n_tissues)) * np.sqrt(config.replicates * variance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cisoform.data.simulate import chromatin
 from cisoform.data.simulate.expression import ceiling
 from cisoform.data.simulate.rules import SHARED_MOTIF, SPECIFIC_MOTIFS, UTR3_MOTIFS
 from cisoform.data.simulate.simulation import Simulation
@@ -27,7 +28,7 @@ variants.vcf         variants that break or create sites, and controls; effects 
 elements.bed         every planted site: MOTIF|GENE|acts or decoy
 truth.json           rules with all constants, variance shares, attainable R2, effect of each variant
 truth.parquet        per transcript: features, contribution of each rule in each tissue, noise-free value
-
+{track_files}
 What was planted (all additive on log1p TPM)
 --------------------------------------------
 promoter  {promoter}.
@@ -40,7 +41,7 @@ utr3      Sites in the 3'UTR only: {utr3}. The first lowers everywhere, the seco
 codon     Codons ending in A or C raise; within a synonymous family, so GC content does not tell.
 protein   Residues F D P K raise, V Y T Q lower (both sets use bases equally often at codon positions 1 and 2),
           and A L R S among the first 20 residues raise (a presequence).
-noise     Normal on log1p TPM. expression.tsv is the mean of the replicates on that scale.
+{chromatin}noise     Normal on log1p TPM. expression.tsv is the mean of the replicates on that scale.
 
 Motifs also occur by chance and as planted decoys where they do not act; chance sites in place do act.
 A rule switched off leaves the sequences as they are and contributes exactly 0.
@@ -48,6 +49,15 @@ A rule switched off leaves the sequences as they are and contributes exactly 0.
 Best R2 anyone can reach on log1p TPM (noise-free values against the table), by tissue
 ----------------------------------------------------------------------------------------
 {ceilings}
+"""
+
+
+_TRACK_FILES = """\
+tracks/, tracks.tsv  accessibility of each tissue as bigWig ({track}); the samples are the tissues of expression.tsv
+"""
+_CHROMATIN = """\
+chromatin A start is open or closed in each tissue, by a coin; open raises its transcripts there. The bases do not
+          say it, the tracks do, with noise; further peaks in them do nothing.
 """
 
 
@@ -68,5 +78,7 @@ def readme_text(simulation: Simulation) -> str:
         promoter=" ".join(f"{name}={motif}" for name, motif in motifs),
         shared=SHARED_MOTIF[0],
         utr3=" ".join(f"{name}={motif}" for name, motif in UTR3_MOTIFS),
+        track_files=_TRACK_FILES.format(track=chromatin.TRACK) if config.has_tracks else "",
+        chromatin=_CHROMATIN if config.has_tracks else "",
         ceilings="\n".join(f"{tissue:<10} {np.round(value, 3):.3f}" for tissue, value in ceilings),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cisoform.data.simulate import chromatin
 from cisoform.data.simulate.config import SimulateConfig
 from cisoform.data.simulate.expression import Expression, simulate_expression
 from cisoform.data.simulate.genome import SimulatedGenome, simulate_genome
@@ -37,7 +38,10 @@ def simulate(config: SimulateConfig) -> Simulation:
     book = make_rules(config)
     features = book.measure(genome.sequences())
     scaling = make_scaling(config, book, features)
-    expression = simulate_expression(config, scaling.contributions(book, features))
+    contributions = scaling.contributions(book, features)
+    if config.has_tracks:
+        contributions[chromatin.RULE] = chromatin.contribution(config, genome)
+    expression = simulate_expression(config, contributions)
     split = [gene_split(gene_id) for gene_id in genome.gene_ids]
     variants = make_variants(config, genome, book, scaling)
     return Simulation(config, genome, book, scaling, features, expression, split, variants)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from cisoform.data.simulate import chromatin
 from cisoform.data.simulate import rules as planted_rules
 from cisoform.data.simulate.config import MODALITY_OF_RULE, RULES
 from cisoform.data.simulate.expression import ceiling, ceiling_on, modality_ceilings
@@ -49,6 +50,8 @@ def write_simulation(
         _write_expression(simulation, folder)
         _write_lines(folder / "variants.vcf", vcf_lines(simulation))
         _write_lines(folder / "elements.bed", bed_lines(simulation))
+        if simulation.config.has_tracks:
+            chromatin.write_tracks(simulation.config, simulation.genome, folder)
         truth_table(simulation).write_parquet(folder / "truth.parquet")
         (folder / "truth.json").write_text(json.dumps(truth(simulation), indent=1, allow_nan=False) + "\n")
         (folder / "README.txt").write_text(readme_text(simulation))
@@ -218,8 +221,8 @@ def truth_table(simulation: Simulation) -> polars.DataFrame:
         for at, name in enumerate(simulation.book.features[rule]):
             columns[f"feature:{rule}:{name}"] = simulation.features[rule][:, at]
     for at, tissue in enumerate(simulation.config.tissues):
-        for rule in RULES:
-            columns[f"effect:{rule}:{tissue}"] = simulation.expression.contributions[rule][:, at]
+        for rule, effect in simulation.expression.contributions.items():
+            columns[f"effect:{rule}:{tissue}"] = effect[:, at]
         columns[f"noise_free:{tissue}"] = simulation.expression.noise_free[:, at]
     return polars.DataFrame(columns)
 
@@ -233,14 +236,19 @@ def truth(simulation: Simulation) -> dict[str, Any]:
 
     split = np.array(simulation.split)
     total = expression.noise_free.var(axis=0) + expression.noise_variance
-    shares = {rule: by_tissue(expression.contributions[rule].var(axis=0) / total) for rule in RULES}
+    shares = {
+        rule: by_tissue(effect.var(axis=0) / total) for rule, effect in expression.contributions.items()
+    }
+    settings = asdict(config) | {"rules": [rule for rule in RULES if rule in config.rules]}
+    if not config.has_tracks:
+        del settings["shares"]["chromatin"]
     return {
         "format": TRUTH_FORMAT,
-        "config": asdict(config) | {"rules": [rule for rule in RULES if rule in config.rules]},
+        "config": settings,
         "scale": "log1p(TPM)",
         "tissues": list(tissues),
         "base": by_tissue(expression.base),
-        "rules": {rule: _rule(simulation, rule) for rule in RULES},
+        "rules": {rule: _rule(simulation, rule) for rule in RULES} | _chromatin(simulation),
         "variance_shares": shares | {"noise": by_tissue(expression.noise_variance / total)},
         "noise_variance": round(expression.noise_variance, 9),
         "ceiling_r2": {
@@ -257,6 +265,26 @@ def truth(simulation: Simulation) -> dict[str, Any]:
             for number, variant in enumerate(simulation.variants, 1)
         ],
     }
+
+
+def _chromatin(simulation: Simulation) -> dict[str, Any]:
+    """The rule that reads no sequence: which starts are open in which tissue."""
+    config = simulation.config
+    if not config.has_tracks:
+        return {}
+    places, _ = chromatin.starts(simulation.genome)
+    states = chromatin.open_states(config, len(places))
+    effect = float(np.ptp(simulation.expression.contributions[chromatin.RULE]))
+    opened = [
+        {
+            "chrom": chrom,
+            "tss": tss,
+            "strand": strand,
+            "tissues": [name for name, yes in zip(config.tissues, row, strict=True) if yes],
+        }
+        for (chrom, tss, strand), row in zip(places, states.tolist(), strict=True)
+    ]
+    return {chromatin.RULE: {"acts": True, "open_minus_closed": effect, "open": opened}}
 
 
 def _rule(simulation: Simulation, rule: str) -> dict[str, Any]:
