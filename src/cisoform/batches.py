@@ -18,26 +18,34 @@ class Tokens:
     `channels` holds what the annotation knows of each token (RNA: the region code of `tokens.rna`), or None.
     `fold` says which part of a cross-fitted encoder has not seen the row while it was fitted; None = none of them
     has (all rows but those of training). Ids under `mask == False` are padding and must not change any result.
+    `signal` holds the levels of the model's tracks along the tokens (`tokens.peaks`), 0 where not measured; None = no
+    row shows a track. `state` names what each row shows, for an encoder that looks up what it has computed before;
+    ids and mask then say nothing.
     """
 
     ids: Int[Tensor, "rows tokens"]
     mask: Bool[Tensor, "rows tokens"]
     channels: Int[Tensor, "rows tokens"] | None = None
     fold: Int[Tensor, " rows"] | None = None
+    signal: Integer[Tensor, "rows tracks tokens"] | None = None
+    state: Int[Tensor, " rows"] | None = None
 
     def to(self, device: torch.device) -> Tokens:
         """The same tokens on another device."""
-        channels = None if self.channels is None else self.channels.to(device, non_blocking=True)
-        fold = None if self.fold is None else self.fold.to(device, non_blocking=True)
-        return Tokens(
-            self.ids.to(device, non_blocking=True), self.mask.to(device, non_blocking=True), channels, fold
-        )
+        moved = {
+            field.name: value.to(device, non_blocking=True)
+            for field in fields(self)
+            if (value := getattr(self, field.name)) is not None
+        }
+        return Tokens(**moved)
 
     def take(self, rows: slice | Int[Tensor, " taken"], width: int | None = None) -> Tokens:
         """Some rows, cut to their first `width` tokens."""
         channels = None if self.channels is None else self.channels[rows, :width]
         fold = None if self.fold is None else self.fold[rows]
-        return Tokens(self.ids[rows, :width], self.mask[rows, :width], channels, fold)
+        signal = None if self.signal is None else self.signal[rows, :, :width]
+        state = None if self.state is None else self.state[rows]
+        return Tokens(self.ids[rows, :width], self.mask[rows, :width], channels, fold, signal, state)
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,28 @@ class Modality:
 
 
 @dataclass(frozen=True)
+class Views:
+    """What each label column reads of the DNA: view 0 is the sequence alone, the others add one sample's tracks.
+
+    `row[i, v]` is the row of transcript i in the DNA's tokens in view v, meaningless where it has no DNA;
+    `of_column[t]` is the view of label column t.
+    """
+
+    row: Int[Tensor, "batch views"]
+    of_column: tuple[int, ...]
+
+    def to(self, device: torch.device) -> Views:
+        """The same views on another device."""
+        return Views(self.row.to(device, non_blocking=True), self.of_column)
+
+
+@dataclass(frozen=True)
 class IsoformBatch:
     """A batch of transcripts. A modality is None when no sample of the batch has it.
 
     `targets` are standardised log1p expression, NaN where a label is missing; `weights` multiply each label's
     loss (None = 1). `index` is the position of each sample in its data set, for writing predictions back.
+    `views` is None where every column reads the same DNA; else `dna.row` is that of view 0.
     """
 
     dna: Modality | None
@@ -75,6 +100,7 @@ class IsoformBatch:
     index: Int[Tensor, " batch"]
     targets: Float[Tensor, "batch tissues"] | None = None
     weights: Float[Tensor, "batch tissues"] | None = None
+    views: Views | None = None
 
     def __len__(self) -> int:
         return int(self.index.shape[0])

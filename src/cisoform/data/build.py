@@ -30,6 +30,8 @@ from cisoform.data.isoform_dataset import Chromosome, Column, save_in_pieces, wr
 from cisoform.data.labels import LabelTables, labels_of, read_tables
 from cisoform.data.leakage import Leak, leakage_table
 from cisoform.data.samples import IsoformSamples
+from cisoform.data.signal import Edges
+from cisoform.data.signal_build import TrackTable, check_window, read_table, table_signal, write_signal
 from cisoform.data.splits import (
     SPLITS,
     SplitArray,
@@ -73,6 +75,9 @@ class BuildSummary:
         flags: Number of transcripts with each flag.
         long_rna: RNAs over 12,000 nt, which recipes that follow the paper crop.
         long_protein: Proteins over 1,200 residues, likewise.
+        track_samples: Cell types whose tracks are stored.
+        tracks: Names of the tracks.
+        columns_with_tracks: Columns that read one of these cell types.
         warnings: Lines for the user.
     """
 
@@ -91,6 +96,9 @@ class BuildSummary:
     flags: dict[str, int]
     long_rna: int
     long_protein: int
+    track_samples: list[str]
+    tracks: list[str]
+    columns_with_tracks: list[str]
     warnings: list[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -110,6 +118,8 @@ def build_isoform_dataset(
     window: int = DEFAULT_WINDOW,
     code_table: int = 1,
     seed: int = 0,
+    tracks: PathLike | None = None,
+    edges: Edges | None = None,
     *,
     out: PathLike,
     overwrite: bool = False,
@@ -130,6 +140,8 @@ def build_isoform_dataset(
         window: DNA window that the leakage table and recipes take as given, bases.
         code_table: NCBI genetic code of the nuclear genome.
         seed: Another seed gives another split.
+        tracks: Table of tracks; their levels along the windows are stored, 1 byte a base, sample and track.
+        edges: Edges of their levels by track; None = the published ones.
         out: Folder to write; it must not exist, or be empty.
         overwrite: Replace what stands there.
         progress: Called with what is being done and the share done.
@@ -140,6 +152,8 @@ def build_isoform_dataset(
     say = progress or _silent
     if window < 1:
         raise InputError(f"--window {window}: the DNA window must have at least one base")
+    if tracks is not None:
+        check_window(window)
     inputs = {
         "genome": genome,
         "annotation": annotation,
@@ -153,6 +167,7 @@ def build_isoform_dataset(
         tables = read_tables(expression, samples, gene_expression, tissues)
         say("splicing and translating", 0.2)
         opened = Genome.open(genome)
+        asked = None if tracks is None else read_table(tracks, edges)
         transcript_set, id_text = _expressed_transcripts(annotation, opened, tables, code_table)
         labels, gene_text = labels_of(transcript_set.table, tables)
         say("splitting", 0.5)
@@ -164,6 +179,7 @@ def build_isoform_dataset(
         say("writing", 0.7)
         chromosomes = place_chromosomes(opened, chromosomes_in_use(opened, final.table))
         _write_genome(folder / "genome.npy", opened, chromosomes)
+        stored = _store_tracks(folder, asked, final.table, chromosomes, opened, labels.columns, window, say)
         matching = _without_folders([transcript_set.chromosomes.text, id_text, *gene_text], inputs)
         digest = write_dataset(
             folder,
@@ -176,10 +192,11 @@ def build_isoform_dataset(
             window,
             {
                 "settings": {"split_by": split.by, "code_table": code_table, "seed": seed},
-                "inputs": _fingerprints(inputs),
+                "inputs": _fingerprints(inputs) | ({} if asked is None else asked.fingerprints()),
                 "matching": matching,
                 "cisoform_version": cisoform.__version__,
             },
+            stored.about,
         )
     say("done", 1.0)
     coding = final.protein_row >= 0
@@ -201,7 +218,15 @@ def build_isoform_dataset(
         flags=transcript_set.report,
         long_rna=int((lengths["rna"] > RNA_CAP).sum()),
         long_protein=int((lengths["protein"] > PROTEIN_CAP).sum()),
-        warnings=[*dropped_warnings(transcript_set), *_flag_warnings(transcript_set), *split.warnings],
+        track_samples=stored.samples,
+        tracks=stored.tracks,
+        columns_with_tracks=stored.columns,
+        warnings=[
+            *stored.warnings,
+            *dropped_warnings(transcript_set),
+            *_flag_warnings(transcript_set),
+            *split.warnings,
+        ],
     )
 
 
@@ -217,6 +242,36 @@ def _expressed_transcripts(
     ids = parsed.transcripts["transcript_id"].to_list()
     match = match_ids(ids, tables.transcript.ids, str(annotation), str(tables.path))
     return build_transcripts(parsed.take(match.left), genome, code_table), match.text
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Tracks that were stored: what the manifest says of them, and what the summary does."""
+
+    about: dict[str, Any] | None
+    samples: list[str]
+    tracks: list[str]
+    columns: list[str]
+    warnings: list[str]
+
+
+def _store_tracks(
+    folder: Path,
+    asked: TrackTable | None,
+    table: pl.DataFrame,
+    chromosomes: Sequence[Chromosome],
+    genome: Genome,
+    columns: Sequence[Column],
+    window: int,
+    say: Progress,
+) -> _Stored:
+    if asked is None:
+        return _Stored(None, [], [], [], [])
+    names = [column.name for column in columns]
+    signal, warnings = table_signal(asked, table, chromosomes, genome.chroms, names)
+    about = write_signal(folder, signal, window, lambda share: say("reading the tracks", 0.75 + share / 4))
+    reading = [name for name, view in zip(names, signal.views(names), strict=True) if view]
+    return _Stored(about, list(signal.samples), list(signal.tracks), reading, warnings)
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,16 @@ class AnnotatedSamples:
         chromosomes: How annotation and genome name their chromosomes, one line.
         flags: Number of transcripts with each flag (`genome.coding.FLAG_NAMES`).
         warnings: Lines for the user.
+        placed: Where each chromosome lies in the source of the windows.
+        lengths: Length of every chromosome of the genome.
     """
 
     samples: IsoformSamples
     chromosomes: str
     flags: dict[str, int]
     warnings: list[str]
+    placed: list[Chromosome]
+    lengths: dict[str, int]
 
 
 def read_ids(path: PathLike) -> list[str]:
@@ -92,6 +96,8 @@ def samples_from_annotation(
         chromosomes=transcript_set.chromosomes.text,
         flags=transcript_set.report,
         warnings=[*warnings, *dropped_warnings(transcript_set)],
+        placed=chromosomes,
+        lengths=dict(genome.chroms),
     )
 
 

@@ -2,7 +2,8 @@
 
 `manifest.json`, `transcripts.parquet`, `genome.npy` (uint8 codes of the chromosomes that carry a transcript, end
 to end), `rna`, `junctions` and `protein` (`.npy` and `_offsets.npy`), `expression.npy` (float32, linear) and, if
-the table had columns that are no targets, `expression_extra.npy`. Large arrays are read through memory maps.
+the table had columns that are no targets, `expression_extra.npy`; `signal.npy` (uint8: starts x samples x tracks x
+bases of the window) if tracks were given. Large arrays are read through memory maps.
 There is no time in it: the same inputs give the same bytes.
 """
 
@@ -23,16 +24,19 @@ import numpy.typing as npt
 import polars as pl
 
 from cisoform.data.samples import IsoformSamples
+from cisoform.data.signal import PromoterSignal, StoredLevels
 from cisoform.data.splits import SPLITS, SplitArray
 from cisoform.data.windows import GenomeWindows
 from cisoform.errors import InputError
 from cisoform.genome.files import PathLike, read_json, sha256_file, write_json
 from cisoform.genome.ragged import Ragged
+from cisoform.tokens.peaks import check_edges
 
 FORMAT = "cisoform isoform dataset"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 _TABLE = "transcripts.parquet"
+SIGNAL_FILE = "signal.npy"
 _RAGGED = ("rna", "junctions", "protein")
 _HASHED_UP_TO = 1 << 26
 """Files up to 64 MiB are hashed when a data set is opened; of larger ones the size alone is checked."""
@@ -167,8 +171,9 @@ def write_dataset(
     chromosomes: Sequence[Chromosome],
     window: int,
     provenance: dict[str, Any],
+    signal: dict[str, Any] | None = None,
 ) -> str:
-    """Fill a folder in which `genome.npy` stands already; the manifest is written last.
+    """Fill a folder in which `genome.npy` stands already, and `signal.npy` if there are tracks; the manifest last.
 
     Args:
         folder: An existing folder, not yet under its final name.
@@ -180,6 +185,7 @@ def write_dataset(
         chromosomes: What lies where in `genome.npy`.
         window: Default DNA window, bases.
         provenance: Inputs and settings, written to the manifest as they are.
+        signal: Samples, tracks and edges of `signal.npy`; None = there is none.
 
     Returns:
         The hash of the content.
@@ -213,6 +219,8 @@ def write_dataset(
             if file.name != MANIFEST
         },
     }
+    if signal is not None:
+        content["signal"] = signal
     digest = _content_hash(content)
     write_json(folder / MANIFEST, {**content, "hash": digest, **provenance})
     return digest
@@ -257,7 +265,7 @@ _HASHED_KEYS = (
 
 
 def _content_hash(manifest: dict[str, Any]) -> str:
-    content = {key: manifest[key] for key in _HASHED_KEYS}
+    content = {key: manifest[key] for key in (*_HASHED_KEYS, "signal") if key in manifest}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -326,6 +334,7 @@ def _open(folder: Path) -> IsoformDataset:
         cds_phase=table["cds_phase"].to_numpy(),
         protein=ragged["protein"],
         protein_row=table["protein_row"].to_numpy(),
+        signal=_signal(folder, manifest, len(dna)),
     )
     extra_columns = [Column(**entry) for entry in manifest["extra_columns"]]
     return IsoformDataset(
@@ -344,6 +353,20 @@ def _open(folder: Path) -> IsoformDataset:
         manifest=manifest,
         hash=manifest["hash"],
     )
+
+
+def _signal(folder: Path, manifest: dict[str, Any], n_starts: int) -> PromoterSignal | None:
+    about = manifest.get("signal")
+    if about is None:
+        return None
+    values = _map(folder / SIGNAL_FILE)
+    samples, edges = tuple(about["samples"]), {name: check_edges(cut) for name, cut in about["edges"].items()}
+    if values.ndim != 4 or values.shape[:3] != (n_starts, len(samples), len(edges)):
+        raise InputError(
+            f"{folder / SIGNAL_FILE}: holds {values.shape}, but there are {n_starts} starts, {len(samples)} samples "
+            f"and {len(edges)} tracks; build the data set again"
+        )
+    return PromoterSignal(StoredLevels(values), samples, tuple(edges), edges)
 
 
 def _map(path: Path) -> npt.NDArray[Any]:

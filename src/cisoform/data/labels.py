@@ -10,13 +10,11 @@ import numpy.typing as npt
 import polars as pl
 
 from cisoform.data.isoform_dataset import Column, find_column
+from cisoform.data.signal import GENE_SUFFIX
 from cisoform.errors import InputError
 from cisoform.genome.expression import ExpressionTable, read_expression
 from cisoform.genome.files import PathLike
 from cisoform.genome.names import match_ids
-
-GENE_SUFFIX = " (gene)"
-"""Added to a gene-level column that has the name of a transcript-level one."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ comes from a generator seeded with these, so a resumed epoch continues exactly w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cisoform.batches import IsoformBatch, Modality, Tokens
+from cisoform.batches import IsoformBatch, Modality, Tokens, Views
 from cisoform.data.isoform_dataset import IsoformDataset
+from cisoform.data.promoter_views import PromoterViews
 from cisoform.data.samples import MODALITIES, IsoformSamples
 from cisoform.data.sampling import BatchLimits, SampleLengths, plan_batches
 from cisoform.data.targets import TargetNormaliser
@@ -23,11 +24,13 @@ from cisoform.genome.sequence import reverse_complement
 from cisoform.tokens import kmer
 from cisoform.tokens.dna import UNKNOWN_BASE
 from cisoform.tokens.padding import pad_rows
+from cisoform.tokens.peaks import DNA_MASK, SIGNAL_ABSENT
 from cisoform.tokens.protein import ESM_MASK, ESM_PAD, PROTEIN_PAD, UNKNOWN_RESIDUE, esm_ids
 from cisoform.tokens.rna import REGION_PAD, RNA_PAD, first_base_kept
 
 Array = npt.NDArray[Any]
 BaseTokens = Literal["bases", "kmers"]
+DnaTokens = Literal["bases", "kmers", "sixmers"]
 ProteinTokens = Literal["residues", "esm"]
 
 
@@ -42,6 +45,7 @@ class Augmentation:
             would be left with nothing keeps everything.
         drop_rna: See `drop_dna`.
         drop_protein: See `drop_dna`.
+        drop_tracks: Chance that a start is shown without the tracks of a sample.
         hide_dna: Share of the bases that are shown as N, in spans of `hide_span`; likewise the next two.
         hide_rna: See `hide_dna`; the region ids stay.
         hide_protein: See `hide_dna`; residues become X.
@@ -53,6 +57,7 @@ class Augmentation:
     drop_dna: float = 0.0
     drop_rna: float = 0.0
     drop_protein: float = 0.0
+    drop_tracks: float = 0.0
     hide_dna: float = 0.0
     hide_rna: float = 0.0
     hide_protein: float = 0.0
@@ -67,6 +72,11 @@ class Augmentation:
                 f"tss_jitter={self.tss_jitter} or hide_span={self.hide_span} is too small (0 and 1 at least)"
             )
 
+    @property
+    def changes_dna(self) -> bool:
+        """Whether a start may show other bases from one epoch to the next."""
+        return bool(self.tss_jitter or self.reverse_complement or self.hide_dna)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderConfig:
@@ -78,8 +88,10 @@ class LoaderConfig:
         dna_upstream: Bases of it before the first transcribed base; None = half.
         rna_max: Longest RNA; a longer one keeps its 3' end (paper, section 4.2: 12,000).
         protein_max: Longest protein; a longer one keeps its N-terminus (paper: 1,200).
-        dna_tokens: Single bases, or Nucleotide Transformer 6-mers; likewise `rna_tokens`.
+        dna_tokens: Single bases, Nucleotide Transformer 6-mers, or a 6-mer at every base ("sixmers", CREformer's).
+        rna_tokens: Single bases, or Nucleotide Transformer 6-mers.
         protein_tokens: Our amino-acid codes, or ESM-2 ids with `<cls>` and `<eos>`.
+        tracks: Tracks shown beside sixmers, in the order of the model; None = all that the data have.
         limits: Size of a batch.
         augmentation: Random changes while training.
         use_gene_columns: Learn gene-level columns beside the transcript-level ones.
@@ -91,9 +103,10 @@ class LoaderConfig:
     dna_upstream: int | None = None
     rna_max: int = 12_000
     protein_max: int = 1_200
-    dna_tokens: BaseTokens = "bases"
+    dna_tokens: DnaTokens = "bases"
     rna_tokens: BaseTokens = "bases"
     protein_tokens: ProteinTokens = "residues"
+    tracks: tuple[str, ...] | None = None
     limits: BatchLimits = field(default_factory=BatchLimits)
     augmentation: Augmentation = field(default_factory=Augmentation)
     use_gene_columns: bool = True
@@ -106,6 +119,8 @@ class LoaderConfig:
         for name in ("dna_window", "rna_max", "protein_max"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is below 1")
+        if self.tracks is not None and len(set(self.tracks)) < len(self.tracks):
+            raise ValueError(f"tracks={self.tracks}: a track is named twice")
         if self.dna_upstream is not None and not 0 <= self.dna_upstream <= self.dna_window:
             raise ValueError(f"dna_upstream={self.dna_upstream} is outside the window of {self.dna_window}")
 
@@ -140,6 +155,8 @@ class IsoformLoader:
         seed: int = 0,
         shuffle: bool = True,
         folds: npt.NDArray[np.integer] | None = None,
+        columns: Sequence[str] | None = None,
+        by_state: bool = False,
     ) -> None:
         """Prepare lengths and targets of the rows; no other row's label is read.
 
@@ -153,6 +170,10 @@ class IsoformLoader:
             shuffle: False = a fixed order by length, for evaluation.
             folds: Cross-fitting fold of every transcript of `data` (`Tokens.fold` of its DNA), for training rows;
                 None = no folds, as everywhere else.
+            columns: Label columns of the model, each of which reads the tracks of the sample of its name; None =
+                those of the normaliser.
+            by_state: Show sixmers by the numbers of their states alone (`data.promoter_views`), for an encoder that
+                has computed what it makes of them.
         """
         self.samples = data if isinstance(data, IsoformSamples) else data.samples
         self.config = config
@@ -160,6 +181,8 @@ class IsoformLoader:
         self.shuffle = shuffle
         self.rows = np.arange(self.samples.n) if rows is None else np.asarray(rows, dtype=np.int64)
         self.folds = folds
+        self._by_state = by_state
+        self.views = self._promoter_views(columns or (normaliser.columns if normaliser is not None else ()))
         self._lengths = self._count_tokens()
         self._targets: npt.NDArray[np.float32] | None = None
         self._weights: npt.NDArray[np.float32] | None = None
@@ -173,6 +196,8 @@ class IsoformLoader:
         rna = np.minimum(samples.lengths("rna")[self.rows], config.rna_max)
         protein = np.minimum(samples.lengths("protein")[self.rows], config.protein_max)
         dna_tokens = config.dna_window if config.dna_tokens == "bases" else config.dna_window // kmer.K + 1
+        if self.views is not None:
+            dna_tokens = config.dna_window * self.views.n_views
         if config.rna_tokens == "kmers":
             rna = rna // kmer.K + 1
         return SampleLengths(
@@ -209,13 +234,15 @@ class IsoformLoader:
         rng = np.random.default_rng((self.seed, epoch, number, 1))
         rows = self.rows[picked]
         shown = self._shown(rows, rng)
+        dna, views = self._dna(rows, shown["dna"], rng)
         return IsoformBatch(
-            dna=self._dna(rows, shown["dna"], rng),
+            dna=dna,
             rna=self._rna(rows, shown["rna"], rng),
             protein=self._protein(rows, shown["protein"], rng),
             index=torch.from_numpy(rows.astype(np.int64)),
             targets=None if self._targets is None else torch.from_numpy(self._targets[picked]),
             weights=None if self._weights is None else torch.from_numpy(self._weights).expand(len(rows), -1),
+            views=views,
         )
 
     def _shown(self, rows: Array, rng: np.random.Generator) -> dict[str, npt.NDArray[np.bool_]]:
@@ -229,10 +256,53 @@ class IsoformLoader:
         kept = np.where(kept.any(axis=0), kept, has)
         return dict(zip(MODALITIES, kept, strict=True))
 
-    def _dna(self, rows: Array, shown: Array, rng: np.random.Generator) -> Modality | None:
-        config, change = self.config, self.config.augmentation
-        if not shown.any() or self.samples.dna is None:
+    def _promoter_views(self, columns: Sequence[str]) -> PromoterViews | None:
+        config, dna = self.config, self.samples.dna
+        if config.dna_tokens != "sixmers" or dna is None:
             return None
+        return PromoterViews.of(
+            dna, self.samples.signal, config.dna_window, config.dna_upstream, config.tracks, columns
+        )
+
+    def _dna(
+        self, rows: Array, shown: Array, rng: np.random.Generator
+    ) -> tuple[Modality | None, Views | None]:
+        if not shown.any() or self.samples.dna is None:
+            return None, None
+        if self.views is None:
+            return self._window(rows, shown, rng), None
+        distinct, row = _distinct_rows(self.samples.dna_row[rows].astype(np.int64), shown)
+        tokens = self._sixmers(self.views, distinct, rng)
+        modality = Modality(tokens, torch.from_numpy(np.where(shown, row, 0)), torch.from_numpy(shown.copy()))
+        if self.views.n_views == 1:
+            return modality, None
+        first = torch.arange(self.views.n_views) * len(distinct)
+        return modality, Views(modality.row[:, None] + first, self.views.of_column)
+
+    def _sixmers(self, views: PromoterViews, rows: Array, rng: np.random.Generator) -> Tokens:
+        """Rows of view 0, then of view 1, and so on."""
+        change, shape = self.config.augmentation, (views.n_views, len(rows))
+        shift = rng.integers(-change.tss_jitter, change.tss_jitter + 1, size=len(rows))
+        flipped = rng.random(len(rows)) < change.reverse_complement
+        dropped = rng.random(shape) < change.drop_tracks
+        if self._by_state:
+            view = np.where(dropped, 0, np.arange(views.n_views)[:, None])
+            state = torch.from_numpy(views.states(rows, view).ravel())
+            one = torch.zeros(len(state), 1, dtype=torch.int8)
+            return Tokens(one, one == 0, state=state)
+        ids = views.sequence(rows, shift, flipped)
+        _hide(ids, np.ones(ids.shape, dtype=bool), change.hide_dna, change.hide_span, DNA_MASK, rng)
+        tiled = torch.from_numpy(np.tile(ids, (views.n_views, 1)))
+        mask = torch.ones(tiled.shape, dtype=torch.bool)
+        if views.n_views == 1:
+            return Tokens(tiled, mask)
+        levels = views.levels(rows, shift, flipped)
+        levels[dropped] = SIGNAL_ABSENT
+        return Tokens(tiled, mask, signal=torch.from_numpy(levels).flatten(0, 1))
+
+    def _window(self, rows: Array, shown: Array, rng: np.random.Generator) -> Modality:
+        config, change = self.config, self.config.augmentation
+        assert self.samples.dna is not None
         distinct, row, fold = self._distinct_dna(rows, shown)
         shift = rng.integers(-change.tss_jitter, change.tss_jitter + 1, size=len(distinct))
         windows = self.samples.dna.window(distinct, config.dna_window, shift, config.dna_upstream)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cisoform.data.signal import PromoterSignal
 from cisoform.data.windows import DnaSource
 from cisoform.genome.ragged import Ragged
 from cisoform.tokens.rna import region_ids
@@ -40,6 +41,7 @@ class IsoformSamples:
         cds_phase: Bases of the CDS before its first whole codon; 0 but for incomplete 5' ends.
         protein: Amino-acid codes without the stop, one row per distinct protein; None if there are none.
         protein_row: Row of each transcript in `protein`, -1 = none.
+        signal: Tracks along the windows of `dna`, in its rows; None = no tracks.
     """
 
     transcript_ids: list[str]
@@ -55,6 +57,7 @@ class IsoformSamples:
     cds_phase: IntArray
     protein: Ragged | None
     protein_row: IntArray
+    signal: PromoterSignal | None = None
 
     @property
     def n(self) -> int:
@@ -116,6 +119,7 @@ class IsoformSamples:
         return replace(
             self,
             dna=None if "dna" in modalities else self.dna,
+            signal=None if "dna" in modalities else self.signal,
             dna_row=absent if "dna" in modalities else self.dna_row,
             rna=None if "rna" in modalities else self.rna,
             rna_row=absent if "rna" in modalities else self.rna_row,
