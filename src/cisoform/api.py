@@ -68,6 +68,7 @@ class IsoFormer:
         rna_sequence: str | None = None,
         protein_sequence: str | None = None,
         average: int = 1,
+        tracks: str | Path | None = None,
     ) -> pl.DataFrame | dict[str, float]:
         """Predict log1p expression in every tissue.
 
@@ -82,6 +83,7 @@ class IsoFormer:
             rna_sequence: Spliced RNA (U or T).
             protein_sequence: One-letter amino acids.
             average: Number of shifted windows to average over.
+            tracks: Table of epigenome tracks beside a genome and annotation, for a model that reads them.
 
         Returns:
             A table `transcript_id, gene_id, <tissues>`; for the sequences of one transcript, tissue -> value.
@@ -97,6 +99,10 @@ class IsoFormer:
             raise InputError(
                 "predict needs one of: genome= with annotation=, sequences=, or the sequences of one transcript"
             )
+        if tracks is not None and (given or sequences is not None):
+            raise InputError(
+                "tracks= needs genome= and annotation=: given sequences have no place in a genome"
+            )
         if given:
             values = predict_sequences([self._model], [given], "the given sequences", average).values[0]
             return dict(zip(self.tissues, (float(value) for value in values), strict=True))
@@ -104,7 +110,9 @@ class IsoFormer:
             return predict_sequences([self._model], sequences, average=average).table()
         if genome is None or annotation is None:
             raise InputError("predict needs both genome= and annotation=")
-        return predict_annotation([self._model], genome, annotation, transcripts, average).table()
+        return predict_annotation(
+            [self._model], genome, annotation, transcripts, average, tracks=tracks
+        ).table()
 
     def predict_array(self, sequences: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float32]:
         """As `predict(sequences=...)`, but the bare log1p values `(records, tissues)`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cisoform.data.loader import Augmentation, LoaderConfig
@@ -18,6 +18,7 @@ from cisoform.errors import InputError
 from cisoform.models.aggregation import CrossAttentionConfig
 from cisoform.models.encoders import (
     ConvConfig,
+    ElementaryDnaConfig,
     LandmarkDnaConfig,
     LandmarkProteinConfig,
     LandmarkRnaConfig,
@@ -32,6 +33,7 @@ from cisoform.training.isoform import IsoformLossConfig
 # Codes of real tokens, as `tokens` defines them: ACGTN; region ids; 20 amino acids, X, U and stop.
 DNA_IDS, RNA_IDS, RNA_CHANNELS, PROTEIN_IDS = 5, 5, 16, 23
 UNSET = 1
+DROP_TRACKS = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,14 @@ class IsoformRecipe:
         starts = self.start_scores
         if starts is not None:
             starts.check_window(self.loader.dna_window)
+        dna, sixmers = self.model.dna, self.loader.dna_tokens == "sixmers"
+        if isinstance(dna, ElementaryDnaConfig) != sixmers and dna is not None:
+            wanted = "sixmers" if isinstance(dna, ElementaryDnaConfig) else "bases"
+            raise ValueError(
+                f"model.dna.kind={dna.kind} reads loader.dna_tokens={wanted}, not {self.loader.dna_tokens}"
+            )
+        if isinstance(dna, ElementaryDnaConfig):
+            dna.check_window(self.loader.dna_window)
 
     @property
     def start_scores(self) -> StartScoreConfig | None:
@@ -63,6 +73,31 @@ class IsoformRecipe:
         dna = self.model.dna
         shown = "dna" in self.loader.modalities
         return dna.starts if shown and isinstance(dna, LandmarkDnaConfig) else None
+
+
+def with_elementary(recipe: IsoformRecipe, run: str | None = None) -> IsoformRecipe:
+    """The recipe with CREformer's Elementary as its encoder of DNA, on windows that are whole bins.
+
+    Tracks of a start are left out now and then, so that a tissue can be predicted without them too.
+
+    Args:
+        recipe: Any recipe.
+        run: Run of `regulation pretrain` to start from; None = from nothing.
+    """
+    dna = ElementaryDnaConfig(run=run)
+    size = dna.elementary.bin_size
+    loader = recipe.loader
+    augmentation = replace(loader.augmentation, drop_tracks=DROP_TRACKS)
+    return replace(
+        recipe,
+        model=replace(recipe.model, dna=dna),
+        loader=replace(
+            loader,
+            dna_tokens="sixmers",
+            dna_window=-(-loader.dna_window // size) * size,
+            augmentation=augmentation,
+        ),
+    )
 
 
 def tiny() -> IsoformRecipe:

@@ -60,6 +60,18 @@ def build(
         Path | None,
         typer.Option("--samples", metavar="TSV", help="Which tissue each sample column belongs to."),
     ] = None,
+    tracks: Annotated[
+        Path | None,
+        typer.Option(
+            "--tracks",
+            metavar="TSV",
+            help="Epigenome tracks along the windows: sample (= tissue), track, path[, transform].",
+        ),
+    ] = None,
+    edges: Annotated[
+        str | None,
+        typer.Option("--edges", metavar="released|RUN", help="Signal levels; RUN: those of an Elementary."),
+    ] = None,
     gene_expression: Annotated[
         Path | None,
         typer.Option(
@@ -96,8 +108,11 @@ def build(
         raise InputError(f"--splits {splits} says what is held out, and --split-by {split_by} too; give one")
     if split_by not in (None, "gene", "chromosome", "family"):
         raise InputError(f"--split-by {split_by!r} is none of gene, chromosome, family")
+    if edges is not None and tracks is None:
+        raise InputError(f"--edges {edges} cuts the signal of --tracks; give them, or leave it out")
     from cisoform.data.build import build_isoform_dataset
 
+    cut = None if edges in (None, "released") else _edges_of(Path(edges))
     with progress("building") as update:
         summary = build_isoform_dataset(
             genome,
@@ -111,6 +126,8 @@ def build(
             window=window,
             code_table=genetic_code,
             seed=seed,
+            tracks=tracks,
+            edges=cut,
             out=out,
             overwrite=overwrite,
             progress=lambda text, share: update(share, 1.0, text),
@@ -119,6 +136,13 @@ def build(
         print_json(summary.to_json())
     else:
         _print_summary(summary)
+
+
+def _edges_of(run: Path) -> dict[str, tuple[float, ...]]:
+    """Edges of the tracks of an Elementary."""
+    from cisoform.jobs.regulation_fit import load_first_stage
+
+    return load_first_stage(run).edges
 
 
 def _print_summary(summary: BuildSummary) -> None:
@@ -130,6 +154,11 @@ def _print_summary(summary: BuildSummary) -> None:
         f"{summary.n_genes:,} genes, {summary.n_starts:,} starts; {levels['transcript']} tissues"
         + (f" and {levels['gene']} gene-level columns" if levels["gene"] else "")
     )
+    if summary.tracks:
+        typer.echo(
+            f"  tracks {', '.join(summary.tracks)} of {len(summary.track_samples)} samples, read by "
+            f"{len(summary.columns_with_tracks)} of {len(summary.columns)} columns; the others read the sequence alone"
+        )
     for part, counts in summary.splits.items():
         typer.echo(f"  {part:6s} {counts['transcripts']:>9,} transcripts of {counts['genes']:,} genes")
     print_table(
@@ -148,6 +177,14 @@ def train(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of `isoform build`.")],
     out: OutOption,
     recipe: Annotated[str, typer.Option("--recipe", help="tiny, small, base or paper.")] = "small",
+    elementary: Annotated[
+        Path | None,
+        typer.Option(
+            "--elementary",
+            metavar="RUN",
+            help="Read the DNA (and tracks) by this Elementary, frozen or with --set model.dna.learn=full.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run at OUT.")] = False,
     device: DeviceOption = "auto",
@@ -159,10 +196,10 @@ def train(
     """Train a model; stop it with Ctrl-C and continue with --resume, to the same result."""
     from cisoform.cli.training import TrainingBar
     from cisoform.data.isoform_dataset import IsoformDataset
-    from cisoform.jobs.isoform_train import choose_recipe, prepare
+    from cisoform.jobs.isoform_train import choose_recipe, encode_starts, prepare
     from cisoform.jobs.isoform_train import train as run_training
 
-    chosen = choose_recipe(recipe, settings or [], seed)
+    chosen = choose_recipe(recipe, settings or [], seed, elementary)
     opened = IsoformDataset.open(dataset)
     resolve_device(device)
     run = prepare(opened, chosen, recipe, device=device, progress=TrainingBar, say=note)
@@ -173,6 +210,10 @@ def train(
     for name, count in run.cropped.items():
         if count:
             note(f"{count:,} {name} sequences are over the cap of the recipe and are cropped")
+    if run.reading is not None:
+        note(run.reading)
+        with progress("encoding") as update:
+            encode_starts(run, device, lambda done, total: update(done, total, "starts"))
     with TrainingBar() as bar:
         result = run_training(run, out, resume=resume, device=device, progress=bar)
     best = {name: float(value) for name, value in result.best.items()}
@@ -292,6 +333,14 @@ def predict(
             help="Instead of a genome: one record a line with dna_sequence, rna_sequence, protein_sequence.",
         ),
     ] = None,
+    tracks: Annotated[
+        Path | None,
+        typer.Option(
+            "--tracks",
+            metavar="TSV",
+            help="Epigenome tracks, for a run that reads them: sample, track, path.",
+        ),
+    ] = None,
     average: AverageOption = 1,
     genetic_code: Annotated[
         int, typer.Option("--genetic-code", help="NCBI table of the nuclear genome.")
@@ -315,6 +364,8 @@ def predict(
         raise InputError("give either --genome with --annotation, or --sequences")
     if transcripts is not None and sequences is not None:
         raise InputError("--transcripts chooses from an annotation; with --sequences leave it out")
+    if tracks is not None and sequences is not None:
+        raise InputError("--tracks lie along a genome; with --sequences leave them out")
     check_output(out, SUFFIXES if sequences is None else SEQUENCE_SUFFIXES)
     records = [] if sequences is None else read_sequence_records(sequences)
     resolve_device(device)
@@ -324,7 +375,9 @@ def predict(
             found = predict_sequences(models, records, str(sequences), average, update)
         else:
             assert genome is not None and annotation is not None
-            found = predict_annotation(models, genome, annotation, transcripts, average, genetic_code, update)
+            found = predict_annotation(
+                models, genome, annotation, transcripts, average, genetic_code, update, tracks
+            )
     for text in found.warnings:
         note(text)
     if sequences is not None and out.suffix == ".jsonl":

@@ -90,6 +90,8 @@ def evaluate(
     first = models[0]
     names = [column.name for column in first.columns]
     _check_columns(dataset, names)
+    signal, where = dataset.samples.signal, dataset.path
+    said = [line for model in models if model.tracks for line in model.tracks.check(signal, where)]
     values = predict(models, dataset.samples, rows, average, update)
     if len(models) > 1:
         each = {f"run {number + 1}": values[number] for number in range(len(models))}
@@ -100,7 +102,7 @@ def evaluate(
     result["runs"] = [_about(model) for model in models]
     result["dataset_hash"] = dataset.hash
     result["cisoform"] = __version__
-    result["warnings"] = _warnings(models, dataset, split)
+    result["warnings"] = [*_warnings(models, dataset, split), *dict.fromkeys(said)]
     if each:
         result["runs_mean"] = _mean_of_runs(result, list(each))
     chosen = [index for index, column in enumerate(first.columns) if column.level == "transcript"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from cisoform.configs import config_from_json, config_to_json
 from cisoform.data.isoform_dataset import Column, find_column
 from cisoform.data.loader import IsoformLoader, LoaderConfig
 from cisoform.data.samples import IsoformSamples
+from cisoform.data.signal import ReadTracks
 from cisoform.data.targets import TargetNormaliser
 from cisoform.errors import InputError
 from cisoform.models.isoformer import IsoFormer, IsoFormerConfig
@@ -24,6 +25,7 @@ from cisoform.training.protocols import Export
 from cisoform.weights.store import load_model, save_model
 
 LOADER_FILE, NORMALISER_FILE, ABOUT_FILE = "loader.json", "normaliser.json", "about.json"
+TRACKS_FILE = "tracks.json"
 KIND = "isoformer"
 
 FloatArray = npt.NDArray[np.float32]
@@ -39,6 +41,7 @@ class IsoformModel:
         normaliser: From standardised to log1p expression; names the columns.
         columns: What the columns are (level and unit).
         about: Recipe, seed, data set hash and other provenance.
+        tracks: Epigenome tracks that it reads; None = none.
     """
 
     model: IsoFormer
@@ -46,6 +49,7 @@ class IsoformModel:
     normaliser: TargetNormaliser
     columns: list[Column]
     about: dict[str, Any]
+    tracks: ReadTracks | None = None
 
     @property
     def tissues(self) -> list[str]:
@@ -83,11 +87,14 @@ class IsoformModel:
             stored.files.get(NORMALISER_FILE), str(stored.folder / NORMALISER_FILE)
         )
         columns = [Column(**column) for column in about["columns"]]
-        return cls(model.eval().to(resolve_device(device)), loader, normaliser, columns, about)
+        tracks = stored.files.get(TRACKS_FILE)
+        read = None if tracks is None else ReadTracks.from_json(tracks, str(stored.folder / TRACKS_FILE))
+        return cls(model.eval().to(resolve_device(device)), loader, normaliser, columns, about, read)
 
     def save(self, path: str | Path) -> None:
         """Write the model as a folder of safetensors and JSON."""
-        export = export_of(self.model.config, self.loader, self.normaliser, self.columns, self.about)
+        files = {} if self.tracks is None else {TRACKS_FILE: self.tracks.to_json()}
+        export = export_of(self.model.config, self.loader, self.normaliser, self.columns, self.about, files)
         save_model(path, self.model.state_dict(), export.config, export.files)
 
     def index(self, tissue: str) -> int:
@@ -110,6 +117,7 @@ def export_of(
     normaliser: TargetNormaliser,
     columns: Sequence[Column],
     about: dict[str, Any],
+    files: Mapping[str, Any] | None = None,
 ) -> Export:
     """The JSON files that make the weights a usable model."""
     described = [{"name": c.name, "level": c.level, "unit": c.unit} for c in columns]
@@ -119,6 +127,7 @@ def export_of(
             LOADER_FILE: parsed(config_to_json(loader)),
             NORMALISER_FILE: normaliser.to_json(),
             ABOUT_FILE: {**about, "kind": KIND, "columns": described},
+            **(files or {}),
         },
     )
 
@@ -164,7 +173,9 @@ def predict(
         config = model.loader.for_evaluation(jitter)
         device = next(model.model.parameters()).device
         with torch.inference_mode():
-            for batch in IsoformLoader(samples, picked, config, seed=turn, shuffle=False).epoch():
+            names = model.normaliser.columns
+            loader = IsoformLoader(samples, picked, config, seed=turn, shuffle=False, columns=names)
+            for batch in loader.epoch():
                 values = model.model(batch.to(device)).float().cpu().numpy()[:, : len(model.columns)]
                 out[number // average, place[batch.index.numpy()]] += model.normaliser.to_log1p(values)
                 done += len(batch)

@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 
 from cisoform import __version__
-from cisoform.data.from_annotation import read_ids, samples_from_annotation
+from cisoform.data.from_annotation import AnnotatedSamples, read_ids, samples_from_annotation
 from cisoform.data.samples import IsoformSamples
 from cisoform.data.sequences import samples_from_sequences
+from cisoform.data.signal_build import read_table, table_signal
 from cisoform.errors import InputError
 from cisoform.genome.files import atomic_write
 from cisoform.jobs.isoform_model import FloatArray, IsoformModel, predict
@@ -133,6 +134,7 @@ def predict_annotation(
     average: int = 1,
     code_table: int = 1,
     update: Any = None,
+    tracks: str | Path | None = None,
 ) -> Predictions:
     """Expression of the transcripts of an annotation; no expression table is needed.
 
@@ -144,11 +146,35 @@ def predict_annotation(
         average: Windows to average over (`isoform_model.predict`).
         code_table: NCBI genetic code.
         update: Called as `update(done, total)`.
+        tracks: Table of tracks (`genome.tracks.read_track_table`) whose samples are columns of models that read
+            tracks; columns without are predicted from the sequence alone.
+
+    Raises:
+        InputError: If a file is damaged or does not fit the genome, or the tracks do not fit the models.
     """
     wanted = None if transcripts is None else read_ids(transcripts)
     found = samples_from_annotation(genome, annotation, wanted, code_table)
     source = f"{Path(genome).name} with {Path(annotation).name}"
-    return _predict(models, found.samples, source, average, update, [found.chromosomes, *found.warnings])
+    samples, said = found.samples, [found.chromosomes, *found.warnings]
+    if tracks is not None:
+        samples, more = _with_tracks(models, found, tracks)
+        source, said = f"{source} and {Path(tracks).name}", [*said, *more]
+    return _predict(models, samples, source, average, update, said)
+
+
+def _with_tracks(
+    models: Sequence[IsoformModel], found: AnnotatedSamples, tracks: str | Path
+) -> tuple[IsoformSamples, list[str]]:
+    """The samples with tracks round their starts, and what is to be said about them."""
+    reading = [model for model in models if model.tracks is not None]
+    if not reading:
+        raise InputError(f"--tracks {tracks}: the run reads no tracks; leave them out, or train with them")
+    first = reading[0]
+    assert first.tracks is not None
+    asked = read_table(tracks, first.tracks.edges, "the tracks of the run")
+    columns = first.normaliser.columns
+    signal, said = table_signal(asked, found.samples.table, found.placed, found.lengths, columns)
+    return replace(found.samples, signal=signal), said
 
 
 def predict_sequences(
@@ -171,6 +197,8 @@ def _predict(
     update: Any,
     warnings: list[str],
 ) -> Predictions:
+    said = [line for model in models if model.tracks for line in model.tracks.check(samples.signal, source)]
+    warnings = [*warnings, *dict.fromkeys(said)]
     values = predict(models, samples, average=average, update=update)
     first = models[0]
     chosen = [index for index, column in enumerate(first.columns) if column.level == "transcript"]

@@ -17,24 +17,37 @@ from cisoform.data.loader import IsoformLoader, fit_normaliser
 from cisoform.data.start_profile import fold_of_family
 from cisoform.data.targets import TargetNormaliser
 from cisoform.errors import InputError
+from cisoform.features.promoters import Update
 from cisoform.jobs.isoform_model import export_of, parsed
+from cisoform.jobs.isoform_promoters import has_table, load_weights, promoter_part, use_table
 from cisoform.jobs.start_scores import config_for, fit_start_scores
 from cisoform.models.encoders.landmark import LandmarkDnaConfig, LandmarkDnaEncoder
 from cisoform.models.isoformer import IsoFormer
-from cisoform.recipes import IsoformRecipe, isoform_recipe
+from cisoform.recipes import IsoformRecipe, isoform_recipe, with_elementary
+from cisoform.training.device import resolve_device
 from cisoform.training.isoform import IsoformTask
 from cisoform.training.loop import fit
 from cisoform.training.protocols import FitResult, Progress
 from cisoform.training.specificity import Specificity
 
+ELEMENTARY_SETTING = "model.dna.kind=elementary"
 
-def choose_recipe(name: str, settings: Sequence[str] = (), seed: int = 0) -> IsoformRecipe:
+
+def choose_recipe(
+    name: str, settings: Sequence[str] = (), seed: int = 0, elementary: str | Path | None = None
+) -> IsoformRecipe:
     """The named recipe with `key=value` overrides; the seed governs weights, order and augmentation.
+
+    With `elementary`, a run of `regulation pretrain`, or the setting `model.dna.kind=elementary`, the recipe is first
+    changed to read its DNA by an Elementary (`recipes.with_elementary`); the other settings apply to that.
 
     Raises:
         InputError: For an unknown recipe, key or value; near names are given.
     """
-    recipe = override(isoform_recipe(name), settings)
+    recipe = isoform_recipe(name)
+    if elementary is not None or ELEMENTARY_SETTING in settings:
+        recipe = with_elementary(recipe, None if elementary is None else str(elementary))
+    recipe = override(recipe, settings)
     return replace(recipe, train=replace(recipe.train, seed=seed))
 
 
@@ -51,6 +64,8 @@ class PreparedRun:
         valid_source: Batches that choose the weights.
         columns: What the model learns.
         cropped: Training and validation sequences over a cap, by modality.
+        by_state: Whether starts are encoded once, before training, as a frozen Elementary allows.
+        elementary: SHA-256 of the weights of the Elementary that it starts from; None = from nothing, or none.
     """
 
     recipe: IsoformRecipe
@@ -61,11 +76,24 @@ class PreparedRun:
     valid_source: IsoformLoader
     columns: list[Column]
     cropped: dict[str, int]
+    by_state: bool = False
+    elementary: str | None = None
 
     @property
     def n_parameters(self) -> int:
         """Trainable numbers."""
         return sum(p.numel() for p in self.task.model.parameters() if p.requires_grad)
+
+    @property
+    def reading(self) -> str | None:
+        """What the DNA is read with, for a line; None if the encoder is no Elementary."""
+        views = self.source.views
+        if views is None:
+            return None
+        with_tracks = sum(view > 0 for view in views.of_column)
+        tracks = f"tracks {', '.join(views.tracks)} by {with_tracks} of {len(views.of_column)} columns"
+        what = tracks if with_tracks else "no tracks"
+        return f"Elementary, {'frozen: starts are encoded once' if self.by_state else 'encoding every batch'}; {what}"
 
 
 def prepare(
@@ -90,8 +118,12 @@ def prepare(
         say: Called with a line before each of them is learnt.
 
     Raises:
-        InputError: If the data set has no train or valid rows, or no column to learn.
+        InputError: If the data set has no train or valid rows, or no column to learn; if the Elementary to start
+            from does not fit the recipe or the data.
     """
+    promoters = promoter_part(dataset, recipe)
+    recipe = recipe if promoters is None else promoters.recipe
+    fixed = promoters is not None and promoters.fixed
     rows = {part: dataset.rows(part) for part in ("train", "valid")}
     for part, found in rows.items():
         if not len(found):
@@ -109,18 +141,25 @@ def prepare(
         states = fit_start_scores(dataset, starts, device, progress, say)
         folds = fold_of_family(dataset, starts.folds)
         config = replace(config, dna=replace(cast(LandmarkDnaConfig, config.dna), starts=starts))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = IsoFormer(config)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = IsoFormer(config)
+    except ValueError as error:
+        raise InputError(f"the model of recipe {name!r} cannot be built: {error}") from None
+    if promoters is not None:
+        load_weights(promoters, model)
     if starts is not None:
         cast(LandmarkDnaEncoder, model.encoders["dna"]).load_start_scores(states)
     bare = loader.for_evaluation()
     shown = IsoformLoader(dataset, rows["train"], bare, None, seed, shuffle=False, folds=folds)
     model.fit_inputs(shown.epoch())
     about = {"recipe": name, "seed": seed, "dataset_hash": dataset.hash, "monitor": recipe.monitor}
-    export = export_of(config, loader, normaliser, columns, about)
-    source = IsoformLoader(dataset, rows["train"], loader, normaliser, seed, folds=folds)
-    valid = IsoformLoader(dataset, rows["valid"], bare, normaliser, seed, shuffle=False)
+    if promoters is not None:
+        about |= promoters.about
+    export = export_of(config, loader, normaliser, columns, about, promoters.files if promoters else {})
+    source = IsoformLoader(dataset, rows["train"], loader, normaliser, seed, folds=folds, by_state=fixed)
+    valid = IsoformLoader(dataset, rows["valid"], bare, normaliser, seed, shuffle=False, by_state=fixed)
     transcript_level = [i for i, column in enumerate(columns) if column.level == "transcript"]
     task = IsoformTask(
         model,
@@ -132,7 +171,9 @@ def prepare(
         specificity=_specificity(dataset, rows["train"], normaliser, transcript_level),
     )
     cropped = {key: source.cropped[key] + valid.cropped[key] for key in source.cropped}
-    return PreparedRun(replace(recipe, model=config), name, dataset, task, source, valid, columns, cropped)
+    begun = None if promoters is None else promoters.about.get("elementary", {}).get("sha256")
+    done = replace(recipe, model=config)
+    return PreparedRun(done, name, dataset, task, source, valid, columns, cropped, fixed, begun)
 
 
 def _specificity(
@@ -146,6 +187,19 @@ def _specificity(
     return Specificity.fit(labels, normaliser.std.tolist(), columns)
 
 
+def encode_starts(run: PreparedRun, device: str = "auto", update: Update | None = None) -> None:
+    """Encode once what a frozen Elementary will be shown in training; nothing to do for any other model.
+
+    Args:
+        run: Of `prepare`.
+        device: As everywhere.
+        update: Is told how many starts, each alone and with every sample's tracks, are encoded.
+    """
+    model = cast(IsoFormer, run.task.model)
+    if run.by_state and not has_table(model):
+        use_table(model.to(resolve_device(device)), run.dataset, run.source, run.valid_source, update)
+
+
 def train(
     run: PreparedRun,
     out: str | Path,
@@ -155,11 +209,13 @@ def train(
     progress: Progress | None = None,
 ) -> FitResult:
     """Train in the folder `out`; see `training.loop.fit`."""
+    encode_starts(run, device)
     description: dict[str, Any] = {
         "recipe": run.name,
         "settings": parsed(config_to_json(run.recipe)),
         "dataset_hash": run.dataset.hash,
         "seed": run.recipe.train.seed,
+        **({} if run.elementary is None else {"elementary": run.elementary}),
     }
     return fit(
         run.task,

@@ -2,26 +2,29 @@
 
 Garau-Luis et al., NeurIPS 2024: an encoder for each modality, an aggregator, a mean over positions and one
 linear output per tissue. Ours: any modality may be absent from any sample, exactly without effect, and each
-distinct sequence of a batch is encoded once however many samples share it. Outputs are in the space of the
-targets (standardised log1p expression).
+distinct sequence of a batch is encoded once however many samples share it. Where tissues read the DNA with tracks of
+their own (`batches.Views`), everything behind the encoders runs once per view, and each output is taken from its view.
+Outputs are in the space of the targets (standardised log1p expression).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cisoform.batches import IsoformBatch, Modality
+from cisoform.batches import IsoformBatch, Modality, Views
 from cisoform.models.aggregation import (
     MODALITIES,
     AggregatorConfig,
     CrossAttentionConfig,
+    SharedHidden,
     build_aggregator,
     share,
 )
@@ -85,11 +88,33 @@ class IsoFormer(nn.Module):
 
     def forward(self, batch: IsoformBatch) -> Float[Tensor, "batch tissues"]:
         """Expression of each sample in each tissue. Every sample needs at least one modality of the model."""
-        features = self.features(batch)
+        parts = self._encode(batch)
+        if batch.views is None or "dna" not in parts:
+            return self._read(self._fuse(parts, len(batch)))
+        return self._read_views(parts, batch.views, len(batch))
+
+    def _read(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch tissues"]:
+        """The outputs."""
         if self.hidden is not None:
             features = F.gelu(self.hidden(F.gelu(features)))
         out: Tensor = self.head(self.dropout(features))
         return out
+
+    def _read_views(
+        self, parts: dict[str, SharedHidden], views: Views, batch: int
+    ) -> Float[Tensor, "batch tissues"]:
+        """Each output from the view of its column; a model with two outputs a column has them one after the other."""
+        of_output = views.of_column * (self.config.tissues // len(views.of_column))
+        used = sorted(set(of_output))
+        outputs = []
+        for view in used:
+            dna = replace(parts["dna"], row=views.row[:, view].masked_fill(~parts["dna"].present, 0))
+            outputs.append(self._read(self._fuse({**parts, "dna": dna}, batch)))
+        chosen = torch.tensor([used.index(view) for view in of_output], device=views.row.device)
+        return rearrange(
+            torch.stack(outputs)[chosen, :, torch.arange(len(chosen), device=chosen.device)],
+            "tissues batch -> batch tissues",
+        )
 
     @torch.no_grad()
     def fit_inputs(self, batches: Iterable[IsoformBatch]) -> None:
@@ -99,7 +124,12 @@ class IsoFormer(nn.Module):
             batches: Training samples without augmentation; labels are not looked at. Each sample counts once, so
                 the way in which they are batched does not matter.
         """
-        if not any(isinstance(module, FITTED) for module in self.modules()):
+        fitted = {
+            name
+            for name, encoder in self.encoders.items()
+            if any(isinstance(module, FITTED) for module in encoder.modules())
+        }
+        if not fitted:
             return
         training = self.training
         self.eval()
@@ -107,12 +137,16 @@ class IsoFormer(nn.Module):
             for batch in batches:
                 for name, encoder in self.encoders.items():
                     modality: Modality | None = getattr(batch, name)
-                    if modality is not None:
+                    if modality is not None and name in fitted:
                         encoder(modality.tokens.take(modality.row[modality.present].long()))
         self.train(training)
 
     def features(self, batch: IsoformBatch) -> Float[Tensor, "batch dim"]:
-        """What the head reads: the pooled branches side by side, zeros for a branch the sample lacks."""
+        """What the head reads of the DNA without tracks; see `_fuse`."""
+        return self._fuse(self._encode(batch), len(batch))
+
+    def _encode(self, batch: IsoformBatch) -> dict[str, SharedHidden]:
+        """Every distinct row of each modality that any sample has."""
         parts = {}
         for name, encoder in self.encoders.items():
             modality: Modality | None = getattr(batch, name)
@@ -121,11 +155,15 @@ class IsoFormer(nn.Module):
                     cast(SequenceEncoder, encoder), modality.tokens, self.config.group_tokens
                 )
                 parts[name] = share(hidden, modality)
-        fused = self.aggregator(parts, len(batch))
+        return parts
+
+    def _fuse(self, parts: dict[str, SharedHidden], batch: int) -> Float[Tensor, "batch dim"]:
+        """The pooled branches side by side, zeros for a branch the sample lacks."""
+        fused = self.aggregator(parts, batch)
         pooled = []
         for name, dim in self.aggregator.branches.items():
             if name in fused:
                 pooled.append(self.pools[name](fused[name].states, fused[name].mask))
             else:
-                pooled.append(self.head.weight.new_zeros(len(batch), dim))
+                pooled.append(self.head.weight.new_zeros(batch, dim))
         return torch.cat(pooled, dim=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cisoform.models.encoders.base import Hidden, SequenceEncoder
 from cisoform.models.encoders.conv import ConvConfig, ConvEncoder
+from cisoform.models.encoders.elementary import ElementaryDnaConfig, ElementaryDnaEncoder
 from cisoform.models.encoders.landmark import (
     LandmarkDnaConfig,
     LandmarkDnaEncoder,
@@ -16,15 +17,24 @@ from cisoform.models.encoders.tiny import TinyConfig, TinyEncoder
 
 AnyConfig = TinyConfig | ConvConfig
 """Encoders that serve every modality."""
-DnaConfig = AnyConfig | LandmarkDnaConfig
+DnaConfig = AnyConfig | LandmarkDnaConfig | ElementaryDnaConfig
 RnaConfig = AnyConfig | LandmarkRnaConfig
 ProteinConfig = AnyConfig | LandmarkProteinConfig
 EncoderConfig = DnaConfig | RnaConfig | ProteinConfig
-Encoder = TinyEncoder | ConvEncoder | LandmarkDnaEncoder | LandmarkRnaEncoder | LandmarkProteinEncoder
+Encoder = (
+    TinyEncoder
+    | ConvEncoder
+    | LandmarkDnaEncoder
+    | LandmarkRnaEncoder
+    | LandmarkProteinEncoder
+    | ElementaryDnaEncoder
+)
 
 __all__ = [
     "ConvConfig",
     "DnaConfig",
+    "ElementaryDnaConfig",
+    "ElementaryDnaEncoder",
     "EncoderConfig",
     "Hidden",
     "LandmarkDnaConfig",
@@ -47,6 +57,8 @@ def build_encoder(config: EncoderConfig) -> Encoder:
             return ConvEncoder(config)
         case LandmarkDnaConfig():
             return LandmarkDnaEncoder(config)
+        case ElementaryDnaConfig():
+            return ElementaryDnaEncoder(config)
         case LandmarkRnaConfig():
             return LandmarkRnaEncoder(config)
         case LandmarkProteinConfig():
