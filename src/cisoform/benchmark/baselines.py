@@ -65,6 +65,17 @@ BASELINES: tuple[BaselineSpec, ...] = (
     BaselineSpec("boosted_trees_protein", "boosted trees on the protein", "trees", ("protein",)),
 )
 BASELINE_NAMES = tuple(spec.name for spec in BASELINES)
+TRACK_SOURCE = "tracks"
+TRACK_BASELINES: tuple[BaselineSpec, ...] = (
+    BaselineSpec("track_ridge", "ridge on the tracks at the promoter", "ridge", (TRACK_SOURCE,)),
+    BaselineSpec(
+        "kmer_track_ridge",
+        "ridge on k-mers, codons, lengths of all inputs and on the tracks at the promoter",
+        "ridge",
+        (*_DNA, *_RNA, "protein", TRACK_SOURCE),
+    ),
+)
+"""Beside the others where the data have tracks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +161,17 @@ class Baseline:
 def fit_baselines(
     data: BaselineData, config: BaselineConfig | None = None, names: Sequence[str] | None = None
 ) -> list[Baseline]:
-    """Fit the named baselines (default: all) whose inputs are there, in the order of `BASELINES`."""
+    """Fit the named baselines (default: all) whose inputs are there, in the order of `BASELINES`, tracks last."""
     config = config or BaselineConfig()
-    unknown = set(names or ()) - set(BASELINE_NAMES)
+    specs = (*BASELINES, *(TRACK_BASELINES if TRACK_SOURCE in data.features.source else ()))
+    unknown = set(names or ()) - {spec.name for spec in specs}
     if unknown:
-        raise KeyError(f"no baseline {sorted(unknown)[0]!r}; there are {', '.join(BASELINE_NAMES)}")
+        raise KeyError(
+            f"no baseline {sorted(unknown)[0]!r}; there are {', '.join(spec.name for spec in specs)}"
+        )
     data = replace(data, train=thin_rows(data.train, data.gene, config.max_fit_rows, config.seed))
     fitted = []
-    for spec in BASELINES:
+    for spec in specs:
         if names is not None and spec.name not in names:
             continue
         features = _features_of(spec, data)

@@ -27,6 +27,7 @@ from cisoform.benchmark.baselines import (
 )
 from cisoform.benchmark.features import FeatureConfig, TranscriptSequences, sequence_features
 from cisoform.benchmark.metrics import Contrast, GroupBootstrap, PairedDifference
+from cisoform.benchmark.track_features import with_tracks
 from cisoform.benchmark.within_gene import WithinGene, within_gene
 from cisoform.data.isoform_dataset import IsoformDataset, find_column
 from cisoform.data.samples import IsoformSamples
@@ -314,10 +315,9 @@ def baseline_data(
     position[kept] = np.arange(len(kept))
     learnt = (train | valid)[kept]
     config_of_features = features or FeatureConfig()
+    table = sequence_features(transcript_sequences(samples, kept, config_of_features), config_of_features)
     return BaselineData(
-        features=sequence_features(
-            transcript_sequences(samples, kept, config_of_features), config_of_features
-        ),
+        features=with_tracks(table, samples, kept),
         isoform_count=isoform_counts(gene)[kept],
         labels=np.where(learnt[:, None], labels[kept], np.nan),
         gene=metrics.group_codes(gene[kept]),
