@@ -8,7 +8,7 @@ accessibility and by nearness to the TSS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,22 +120,25 @@ def _joined(made: Mapping[str, tuple[list[float], list[float]]], which: int) -> 
 
 
 def summary(
-    found: Faithfulness, gene: npt.NDArray[np.int64], rng: np.random.Generator, draws: int = 1000
+    parts: Sequence[Faithfulness], gene: npt.NDArray[np.int64], rng: np.random.Generator, draws: int = 1000
 ) -> dict[str, Any]:
-    """Means over samples, and how far each order lies above the random one, with an interval over genes.
+    """Means over samples, and how far each order lies above the random one, with an interval over genes (null for one).
 
     Args:
-        found: Changes of every usable sample.
-        gene: Gene of every usable sample; they are drawn as wholes.
+        parts: Changes of every usable sample, batch by batch.
+        gene: Gene of every usable sample; genes are drawn as wholes.
         rng: Of the draws.
         draws: Of the bootstrap.
     """
-    if not len(found.sample):
+    if not len(gene):
         return {"n": 0}
     genes, code = np.unique(gene, return_inverse=True)
     weight = rng.multinomial(len(genes), np.full(len(genes), 1 / len(genes)), size=draws)
-    out: dict[str, Any] = {"n": len(found.sample), "n_genes": len(genes), "steps": STEPS}
-    for what, values in (("deletion", found.deletion), ("insertion", found.insertion)):
+    out: dict[str, Any] = {"n": len(gene), "n_genes": len(genes), "steps": STEPS}
+    for what in ("deletion", "insertion"):
+        by_part = [getattr(part, what) for part in parts]
+        common = [name for name in by_part[0] if all(name in part for part in by_part)]
+        values = {name: np.concatenate([part[name] for part in by_part]) for name in common}
         rows: dict[str, Any] = {}
         for name, change in values.items():
             rows[name] = {"mean_change": float(change.mean())}
@@ -146,7 +149,7 @@ def summary(
             count = np.bincount(code, minlength=len(genes))
             drawn = (weight @ total) / (weight @ count)
             rows[name]["above_random"] = float(more.mean())
-            rows[name]["interval"] = np.quantile(drawn, (0.025, 0.975)).tolist()
+            rows[name]["interval"] = np.quantile(drawn, (0.025, 0.975)).tolist() if len(genes) > 1 else None
             rows[name]["share_above_random"] = float((more > 0).mean())
         out[what] = rows
     return out

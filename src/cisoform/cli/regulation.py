@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from cisoform.cli import regulation_fit, regulation_genes, regulation_regions
+from cisoform.cli import (
+    regulation_fit,
+    regulation_genes,
+    regulation_perturb,
+    regulation_regions,
+    regulation_score,
+)
 
 app = typer.Typer(help="Expression from accessible peaks and tracks (CREformer).", no_args_is_help=True)
 
 regulation_regions.add_commands(app)
 regulation_genes.add_commands(app)
 regulation_fit.add_commands(app)
+regulation_score.add_commands(app)
+regulation_perturb.add_commands(app)

@@ -13,7 +13,7 @@ A reading takes the flags below by their types, puts them into a `Selection`, an
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,17 +177,26 @@ def tell(plan: EncodingPlan) -> None:
         )
 
 
-def open_selection(chosen: Selection) -> Opened:
+def open_selection(
+    chosen: Selection, check: Callable[[CREformerModel, Grouping], None] | None = None
+) -> Opened:
     """Check the flags, open model and data (or locus), and encode what is not cached, with progress.
+
+    Args:
+        chosen: What the flags ask for.
+        check: Is shown the model and the groups before anything is encoded: for flags that must fit them.
 
     Raises:
         InputError: A flag, a name or a file that does not fit.
     """
     chosen.check()
-    return _open_data(chosen) if chosen.locus_text is None else _open_locus(chosen, chosen.locus_text)
+    check = check or (lambda model, grouping: None)
+    if chosen.locus_text is None:
+        return _open_data(chosen, check)
+    return _open_locus(chosen, chosen.locus_text, check)
 
 
-def _open_data(chosen: Selection) -> Opened:
+def _open_data(chosen: Selection, check: Callable[[CREformerModel, Grouping], None]) -> Opened:
     from cisoform.data.genes import GenesDataset
     from cisoform.jobs import readings
     from cisoform.jobs.creformer_model import CREformerModel
@@ -211,6 +220,7 @@ def _open_data(chosen: Selection) -> Opened:
     grouping = readings.group_by(dataset, groups, chosen.group_by, chosen.labels, seed=chosen.seed)
     resolve_device(chosen.device)
     model = CREformerModel.load(chosen.model, chosen.device)
+    check(model, grouping)
     with progress("encoding peaks") as update:
         reader = readings.open_reader(
             model,
@@ -225,7 +235,7 @@ def _open_data(chosen: Selection) -> Opened:
     return Opened(model, reader, genes, grouping)
 
 
-def _open_locus(chosen: Selection, path: Path) -> Opened:
+def _open_locus(chosen: Selection, path: Path, check: Callable[[CREformerModel, Grouping], None]) -> Opened:
     import numpy as np
 
     from cisoform.analysis.grouping import Grouping
@@ -237,12 +247,14 @@ def _open_locus(chosen: Selection, path: Path) -> Opened:
     locus = read_locus_text(path)
     resolve_device(chosen.device)
     model = CREformerModel.load(chosen.model, chosen.device)
+    alone = np.zeros(1, dtype=np.int64)
+    grouping = Grouping("group", ("",), alone, alone)
+    check(model, grouping)
     name = path.name.split(".")[0]
     reader = open_locus(
         model, locus, chosen.tss_peak, chosen.strand, sequence_only=chosen.sequence_only, name=name
     )
-    alone = np.zeros(1, dtype=np.int64)
-    return Opened(model, reader, alone, Grouping("group", ("",), alone, alone), list(locus.ids))
+    return Opened(model, reader, alone, grouping, list(locus.ids))
 
 
 @contextlib.contextmanager
