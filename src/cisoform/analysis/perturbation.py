@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cisoform.analysis.inputs import PeakInputs, predict
-from cisoform.analysis.reader import PeakReader
+from cisoform.analysis.reader import LocusReader, Reader
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -64,11 +64,11 @@ class SignalEdit:
         """
         if self.opened is not None:
             profile = self.opened(peaks)
-            closed = signal.mean(axis=1) < CLOSED_SHARE * profile.mean(axis=1)
+            closed: Flags = signal.mean(axis=1) < CLOSED_SHARE * profile.mean(axis=1)
             signal = signal.copy()
             signal[closed] = np.maximum(signal[closed], profile[closed])
             return signal
-        changed = np.maximum(signal * np.float32(self.factor), np.float32(self.least))
+        changed: Signal = np.maximum(signal * np.float32(self.factor), np.float32(self.least))
         if self.bases is not None:
             changed = np.where(self.bases[place], changed, signal)
         return changed.astype(np.float32)
@@ -82,7 +82,7 @@ class SignalEdit:
 class EditedPeaks:
     """Vectors of edited peaks, each distinct (peak, signal, edit) computed once and remembered."""
 
-    def __init__(self, reader: PeakReader, edit: SignalEdit) -> None:
+    def __init__(self, reader: Reader | LocusReader, edit: SignalEdit) -> None:
         self.reader = reader
         self.edit = edit
         self._row: dict[tuple[int, int, int], int] = {}

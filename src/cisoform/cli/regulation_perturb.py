@@ -1,0 +1,305 @@
+"""`cisoform regulation knockout`: expression before and after the signal of chosen peaks changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cisoform.cli import regulation_reading as reading
+from cisoform.cli.common import (
+    DeviceOption,
+    JsonOption,
+    SeedOption,
+    note,
+    print_json,
+    print_table,
+    progress,
+    split_list,
+)
+from cisoform.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cisoform.analysis.perturbation import SignalEdit
+    from cisoform.cli.regulation_reading import Opened
+    from cisoform.jobs.perturbation import ChosenPeaks
+
+TfOption = Annotated[
+    str | None, typer.Option("--tf", metavar="NAME[,NAME...]", help="Peaks with a motif of these factors.")
+]
+MotifsOption = Annotated[
+    Path | None, typer.Option("--motifs", metavar="FILE", help="Their motifs: MEME or JASPAR, gzip or not.")
+]
+MotifPOption = Annotated[
+    float, typer.Option("--motif-p", help="Chance of a hit at one place of random sequence.")
+]
+IntervalsOption = Annotated[
+    Path | None, typer.Option("--intervals", metavar="BED", help="Peaks that overlap these intervals.")
+]
+PeaksOfOption = Annotated[
+    str | None,
+    typer.Option("--peaks-of", metavar="GENE[,GENE...]", help="All peaks in reach of these genes."),
+]
+ControlsOption = Annotated[
+    int, typer.Option("--controls", min=0, help="Matched controls of every gene; the least p is 1 / (1 + N).")
+]
+_SHOWN = 20
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Register `knockout`."""
+    app.command(
+        epilog="Examples: cisoform regulation knockout run --data genes --tf GATA1 --motifs jaspar.meme "
+        "--group-by cell_type --out knockout; cisoform regulation knockout model --locus-text gata1.txt.gz "
+        "--tss-peak 20 --strand + --intervals enhancer.bed --json"
+    )(knockout)
+
+
+def knockout(
+    model: reading.ModelArgument,
+    data: reading.DataOption = None,
+    locus_text: reading.LocusTextOption = None,
+    tss_peak: reading.TssPeakOption = None,
+    strand: reading.StrandOption = None,
+    tf: TfOption = None,
+    motifs: MotifsOption = None,
+    motif_p: MotifPOption = 1e-4,
+    intervals: IntervalsOption = None,
+    peaks_of: PeaksOfOption = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            "--mode",
+            metavar="zero|scale=F|raise=V|around-motif",
+            help="Signal of the whole window to 0, times F, or at least V; or to 0 within 75 bp of a motif.",
+        ),
+    ] = "zero",
+    each: Annotated[bool, typer.Option("--each", help="Every chosen peak by itself: a screen.")] = False,
+    controls: ControlsOption = 20,
+    genes: reading.GenesOption = None,
+    split: reading.SplitOption = "all",
+    groups: reading.GroupsOption = None,
+    cell_types: reading.CellTypesOption = None,
+    group_by: reading.GroupByOption = None,
+    labels: reading.LabelsOption = None,
+    out: reading.OutDirOption = None,
+    overwrite: reading.OverwriteOption = False,
+    cache: reading.CacheOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Take away the signal of peaks (their DNA stays) and predict again: by motif, interval or gene.
+
+    Every gene's difference stands beside matched controls (as many other peaks of the gene, near in accessibility and
+    distance), the change of accessibility weighted by distance, and the mean shift of all genes of the group.
+    """
+    factor, least, around = _mode(mode)
+    _check_choice(tf, motifs, intervals, peaks_of, motif_p, free=each and locus_text is not None)
+    if around and tf is None:
+        raise InputError("--mode around-motif needs --tf and --motifs: it edits the bases round a motif")
+    reading.check_out(out, overwrite)
+    chosen = reading.Selection(
+        model=model,
+        data=data,
+        locus_text=locus_text,
+        tss_peak=tss_peak,
+        strand=strand,
+        genes=genes,
+        split=split,
+        groups=groups,
+        cell_types=cell_types,
+        group_by=group_by,
+        labels=labels,
+        cache=cache,
+        device=device,
+        seed=seed,
+    )
+    opened = reading.open_selection(chosen)
+    peaks = _choose(opened, tf, motifs, motif_p, intervals, peaks_of)
+    from cisoform.analysis.perturbation import SignalEdit
+
+    edit = SignalEdit(peaks.peaks, factor, least, peaks.near if around else None)
+    what = {"perturbation": "knockout", "tf": split_list(tf), "mode": mode}
+    if each:
+        _run_screen(opened, edit, peaks, what, out, overwrite, as_json)
+    else:
+        _run(opened, edit, peaks, what, controls, seed, out, overwrite, as_json)
+
+
+def _mode(text: str) -> tuple[float, float, bool]:
+    """Factor, least signal, and whether only round motifs.
+
+    Raises:
+        InputError: If it is none of the modes.
+    """
+    if text in ("zero", "around-motif"):
+        return 0.0, 0.0, text == "around-motif"
+    name, _, value = text.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if name not in ("scale", "raise") or not 0 <= number < float("inf"):
+        raise InputError(
+            f"--mode {text!r} is none of zero, scale=F, raise=V, around-motif (F and V at least 0, like scale=0.5)"
+        )
+    return (number, 0.0, False) if name == "scale" else (1.0, number, False)
+
+
+def _check_choice(
+    tf: str | None,
+    motifs: Path | None,
+    intervals: Path | None,
+    peaks_of: str | None,
+    motif_p: float,
+    free: bool = False,
+) -> None:
+    given = [
+        flag
+        for flag, value in (("--tf", tf), ("--intervals", intervals), ("--peaks-of", peaks_of))
+        if value is not None
+    ]
+    if len(given) > 1 or not (given or free):
+        raise InputError(
+            f"choose peaks by one of --tf (with --motifs), --intervals, --peaks-of; got {', '.join(given) or 'none'}"
+        )
+    if (tf is None) != (motifs is None):
+        raise InputError("--tf and --motifs go together: the names of factors and the file of their motifs")
+    if not 0 < motif_p < 1:
+        raise InputError(f"--motif-p {motif_p:g} must lie between 0 and 1")
+
+
+def _choose(
+    opened: Opened,
+    tf: str | None,
+    motifs: Path | None,
+    motif_p: float,
+    intervals: Path | None,
+    peaks_of: str | None,
+) -> ChosenPeaks:
+    from cisoform.jobs import perturbation, readings
+
+    within = perturbation.peaks_of_genes(opened.reader, opened.genes)
+    if tf is not None and motifs is not None:
+        return perturbation.choose_by_motif(opened.reader, split_list(tf) or [], motifs, within, motif_p)
+    if intervals is not None:
+        return perturbation.choose_by_intervals(opened.reader, intervals, within)
+    dataset = getattr(opened.reader, "dataset", None)
+    if peaks_of is None:
+        return perturbation.choose_of_gene(opened.reader, opened.genes)
+    if dataset is None:
+        raise InputError("--peaks-of has no effect on --locus-text; give --intervals")
+    try:
+        genes = readings.choose_genes(dataset, readings.names_of(peaks_of, "--peaks-of"))
+    except InputError as error:
+        raise InputError(str(error).replace("--genes", "--peaks-of", 1)) from None
+    return perturbation.choose_of_gene(opened.reader, genes)
+
+
+def _run(
+    opened: Opened,
+    edit: SignalEdit,
+    peaks: ChosenPeaks,
+    what: dict[str, Any],
+    controls: int,
+    seed: int,
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from cisoform.jobs.perturbation import perturb
+
+    with progress("predicting") as update:
+        found = perturb(
+            opened.reader,
+            opened.grouping,
+            opened.genes,
+            edit,
+            n_controls=controls,
+            seed=seed,
+            update=update,
+        )
+    result = {
+        **what,
+        "n_peaks": len(peaks.peaks),
+        "n_controls": controls,
+        "seed": seed,
+        "expression": opened.model.about.get("expression"),
+        **opened.provenance,
+        "groups": found.groups.to_dicts(),
+    }
+    for row in result["groups"]:
+        if row["genes"] > row["genes_with_controls"] and controls:
+            missing = row["genes"] - row["genes_with_controls"]
+            note(
+                f"{row[opened.grouping.column]}: {missing:,} of {row['genes']:,} genes have fewer other peaks "
+                "than edited ones, so no controls"
+            )
+    _write(found.table, found.groups, peaks, result, out, overwrite)
+    if as_json:
+        print_json({**result, **({} if out else {"rows": found.table.to_dicts()})})
+        return
+    order = found.table.sort(found.table["difference"].abs(), descending=True).head(_SHOWN)
+    columns = ["gene_name", opened.grouping.column, "before", "after", "difference", "edited_peaks"]
+    columns += ["control_mean", "p", "accessibility_change"]
+    print_table(columns, order.select(columns).rows())
+    _say(found.table.height, out)
+
+
+def _run_screen(
+    opened: Opened,
+    edit: SignalEdit,
+    peaks: ChosenPeaks,
+    what: dict[str, Any],
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    from cisoform.jobs.perturbation import screen
+
+    with progress("screening") as update:
+        table = screen(opened.reader, opened.grouping, opened.genes, edit, update)
+    if opened.ids is not None:
+        import polars as pl
+
+        names = pl.Series("peak_id", [opened.ids[row] for row in table["peak"].to_list()])
+        table = table.with_columns(names)
+    result = {**what, "each": True, "n_peaks": len(peaks.peaks), **opened.provenance}
+    _write(table, None, peaks, result, out, overwrite)
+    if as_json:
+        print_json({**result, **({} if out else {"rows": table.to_dicts()})})
+        return
+    order = table.sort(table["difference"].abs(), descending=True).head(_SHOWN)
+    columns = ["gene_name", opened.grouping.column, "chrom", "start", "end", "before", "after", "difference"]
+    print_table(columns, order.select(columns).rows())
+    _say(table.height, out)
+
+
+def _say(rows: int, out: Path | None) -> None:
+    if out is not None:
+        typer.echo(f"{out}: {rows:,} rows in effects.parquet and effects.tsv")
+    elif rows > _SHOWN:
+        typer.echo(f"the {_SHOWN} largest of {rows:,}; all of them with --out DIR or --json")
+
+
+def _write(
+    table: pl.DataFrame,
+    groups: pl.DataFrame | None,
+    peaks: ChosenPeaks,
+    result: dict[str, Any],
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    if out is None:
+        return
+    from cisoform.cli.common import to_plain
+    from cisoform.genome.files import write_json
+
+    with reading.result_folder(out, overwrite) as folder:
+        tables = {"effects": table, "peaks": peaks.table}
+        reading.write_tables(folder, tables if groups is None else {**tables, "groups": groups})
+        write_json(folder / "perturbation.json", to_plain(result))

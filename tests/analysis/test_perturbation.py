@@ -1,0 +1,182 @@
+"""Knock-outs against peaks encoded anew, and the controls, intervals and weights that stand beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cisoform.analysis.grouping import Grouping
+from cisoform.analysis.inputs import predict
+from cisoform.analysis.perturbation import EditedPeaks, SignalEdit, apply_edit, contact, matched_slots
+from cisoform.analysis.reader import Reader
+from cisoform.jobs.creformer_model import CREformerModel
+from cisoform.jobs.perturbation import (
+    _half_width,
+    _p_value,
+    edited_slots,
+    perturb,
+    screen,
+    touched_genes,
+)
+from cisoform.jobs.readings import open_reader
+from cisoform.tokens.peaks import dna_tokens, signal_tokens
+from tests.data.gene_sets import build_small, save_creformer
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["levels", "coverage"])
+def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    root = tmp_path_factory.mktemp("perturbed")
+    dataset = build_small(root, fragments=request.param, n_cells=8)
+    model = CREformerModel.load(save_creformer(root / "model"))
+    every = np.arange(dataset.groups.height), np.arange(dataset.genes.height)
+    return open_reader(model, dataset, *every, cache=root / "cache")
+
+
+def everything(reader: Reader) -> tuple[Grouping, np.ndarray]:
+    groups = np.arange(reader.groups.height)
+    return Grouping.by_itself(reader.groups, groups), np.arange(reader.genes.height)
+
+
+def from_scratch(reader: Reader, inputs: Any, edit: SignalEdit) -> np.ndarray:
+    """Predictions of edited samples with every peak tokenised and encoded again."""
+    mask = inputs.mask
+    signal = reader.base_signal(inputs, mask)
+    peaks = inputs.peak[mask].numpy()
+    chosen = np.flatnonzero(np.isin(peaks, edit.peaks))
+    signal[chosen] = edit.apply(signal[chosen], peaks[chosen], np.searchsorted(edit.peaks, peaks[chosen]))
+    dna = torch.from_numpy(dna_tokens(reader.windows(inputs, mask)).astype(np.int32))
+    tokens = torch.from_numpy(signal_tokens(signal, reader.dataset.edges))
+    vectors = reader.model.encode_peaks(dna, {"atac": tokens})
+    return predict(reader.model, reader.link, inputs.replaced(mask, vectors)).numpy()
+
+
+def halves(reader: Reader, peaks: np.ndarray) -> np.ndarray:
+    bases = np.zeros((len(peaks), 1029), dtype=bool)
+    bases[:, 515:] = True
+    return bases
+
+
+@pytest.mark.parametrize("mode", ["zero", "scale", "raise", "half"])
+@torch.no_grad()
+def test_an_edit_equals_all_peaks_encoded_anew(reader: Reader, mode: str) -> None:
+    peaks = np.arange(0, reader.dataset.n_peaks, 2)
+    edit = {
+        "zero": SignalEdit(peaks),
+        "scale": SignalEdit(peaks, factor=0.1),
+        "raise": SignalEdit(peaks, factor=1.0, least=40.0),
+        "half": SignalEdit(peaks, bases=halves(reader, peaks)),
+    }[mode]
+    edited = EditedPeaks(reader, edit)
+    changed = 0
+    for inputs in reader.batches(np.arange(reader.groups.height), np.arange(reader.genes.height)):
+        effect = apply_edit(edited, inputs, *edited_slots(inputs, peaks))
+        np.testing.assert_allclose(effect.after, from_scratch(reader, inputs, edit), atol=2e-5)
+        still = effect.n_changed == 0
+        assert (effect.after[still] == effect.before[still]).all()
+        changed += int((effect.after != effect.before).sum())
+    assert changed > 10
+
+
+@torch.no_grad()
+def test_edits_of_the_whole_window_written_in_three_ways(reader: Reader) -> None:
+    peaks = np.arange(reader.dataset.n_peaks)
+    whole = np.ones((len(peaks), 1029), dtype=bool)
+    inputs = next(reader.batches(np.arange(reader.groups.height), np.arange(3)))
+    zero, masked, same = (
+        apply_edit(EditedPeaks(reader, edit), inputs, *edited_slots(inputs, peaks))
+        for edit in (SignalEdit(peaks), SignalEdit(peaks, bases=whole), SignalEdit(peaks, factor=1.0))
+    )
+    np.testing.assert_allclose(zero.after, masked.after, atol=1e-5)
+    np.testing.assert_allclose(zero.accessibility, masked.accessibility, atol=1e-4)
+    assert (same.after == same.before).all() and not same.n_changed.any() and not same.accessibility.any()
+    signal = (inputs.accessibility * inputs.mask).numpy() * contact(inputs.distance_bp.numpy())
+    np.testing.assert_allclose(zero.accessibility, -signal.sum(axis=1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_screen_of_one_peak_is_its_knock_out(reader: Reader) -> None:
+    grouping, genes = everything(reader)
+    for peak in (1, 4):
+        edit = SignalEdit(np.array([peak]))
+        alone = perturb(reader, grouping, genes, edit, n_controls=3).table
+        every = screen(reader, grouping, genes, SignalEdit(np.arange(reader.dataset.n_peaks)))
+        row = reader.peaks.row(peak)
+        one = every.filter((every["chrom"] == row[0]) & (every["start"] == row[1]))
+        joined = alone.join(one, on=["gene_id", "group"])
+        assert joined.height == alone.height == one.height > 0
+        np.testing.assert_allclose(joined["after"], joined["after_right"], atol=1e-5)
+
+
+def test_controls_and_means_over_labels(reader: Reader) -> None:
+    grouping, genes = everything(reader)
+    edit = SignalEdit(np.arange(0, reader.dataset.n_peaks, 3))
+    single = perturb(reader, grouping, genes, edit, n_controls=4, seed=1).table
+    types = reader.groups["cell_type"].to_list()
+    named = Grouping.by_label("cell_type", types, grouping.groups)
+    joint = perturb(reader, named, genes, edit, n_controls=4, seed=1)
+    of = dict(zip(reader.groups["name"], types, strict=True))
+    for row in joint.table.iter_rows(named=True):
+        values = single.filter(
+            (single["gene_id"] == row["gene_id"])
+            & single["group"].is_in([name for name, label in of.items() if label == row["cell_type"]])
+        )["difference"].to_numpy()
+        assert row["n_groups"] == len(values)
+        assert row["difference"] == pytest.approx(values.mean(), abs=1e-6)
+        assert row["low"] <= row["difference"] <= row["high"]
+    assert single["low"].null_count() == single.height  # one group: no interval
+    again = perturb(reader, grouping, genes, edit, n_controls=4, seed=1).table
+    assert again.equals(single)
+    known = single.drop_nulls("p")
+    assert known.height and set(known["p"].round(6)) <= {0.2, 0.4, 0.6, 0.8, 1.0}
+    other = perturb(reader, grouping, genes, edit, n_controls=4, seed=2).table
+    assert not other["control_mean"].equals(single["control_mean"])
+    assert joint.groups.height == len(named.labels) and joint.groups["genes"].max() <= len(genes)
+
+
+def test_genes_without_an_edited_peak_are_left_out(reader: Reader) -> None:
+    index = reader.dataset.index
+    touched = touched_genes(reader, np.arange(reader.genes.height), np.array([2]))
+    expected = [
+        gene
+        for gene in range(reader.genes.height)
+        if 0 <= 2 - int(index.first[gene]) < int(index.count[gene])
+    ]
+    assert touched.tolist() == expected and 0 < len(expected) < reader.genes.height
+
+
+def test_stand_ins_are_near_free_and_drawn_once() -> None:
+    chosen = np.zeros(30, dtype=bool)
+    chosen[[3, 20]] = True
+    free = np.ones(30, dtype=bool)
+    free[29] = False
+    signal = distance = np.arange(30.0)
+    found = matched_slots(chosen, free, signal, distance, 200, np.random.default_rng(0))
+    assert found is not None and found.shape == (200, 2)
+    assert set(found[:, 0]) == {1, 2, 4, 5, 0} | ({6} & set(found[:, 0]))
+    assert set(found[:, 1]) <= {17, 18, 19, 21, 22, 23}
+    assert (found[:, 0] != found[:, 1]).all() and not np.isin(found, [3, 20, 29]).any()
+    assert matched_slots(~chosen, free, signal, distance, 5, np.random.default_rng(0)) is None
+
+
+def test_p_values_intervals_and_contact_by_hand() -> None:
+    assert _p_value(-2.0, np.array([1.0, -2.0, 3.0])) == 0.75
+    assert _p_value(9.0, np.array([1.0, -2.0, 3.0])) == 0.25
+    values = np.array([1.0, 2.0, 4.0])
+    half = _half_width(np.array([3, 1]), np.array([values.mean(), 1.0]), np.array([(values**2).sum(), 1.0]))
+    assert half[0] == pytest.approx(4.302653 * values.std(ddof=1) / np.sqrt(3), rel=1e-5)
+    assert np.isnan(half[1])
+    np.testing.assert_allclose(contact(np.array([0.0, -5000, 50_000])), [1, 1, 10**-0.87])
+
+
+def test_a_knock_out_of_the_wrong_shape_of_peaks_is_refused(reader: Reader, tmp_path: Path) -> None:
+    from cisoform.errors import InputError
+
+    grouping, _ = everything(reader)
+    far = np.flatnonzero(reader.dataset.index.first > 0)[-1:]
+    with pytest.raises(InputError, match="none of the chosen genes has one of the chosen peaks"):
+        perturb(reader, grouping, far, SignalEdit(np.array([0])))

@@ -1,0 +1,156 @@
+"""Knock-outs through the command line, the released example, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cisoform.data.genes import GenesDataset
+from cisoform.genome.sequence import decode_dna
+from tests.data.gene_sets import build_small, save_creformer
+
+Cli = Callable[..., Any]
+CliError = Callable[..., str]
+
+
+def meme(*motifs: tuple[str, str]) -> str:
+    """A MEME file of certain words."""
+    text = "MEME version 4\n\nALPHABET= ACGT\n"
+    for name, word in motifs:
+        rows = "".join(" ".join("1" if base == one else "0" for one in "ACGT") + "\n" for base in word)
+        text += f"\nMOTIF {name}_M1 {name}\nletter-probability matrix: alength= 4 w= {len(word)}\n{rows}"
+    return text
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set and a model; TFA binds a word of peak 1, TFN a word that is nowhere."""
+    folder = tmp_path_factory.mktemp("perturb")
+    dataset = build_small(folder, fragments=True, n_cells=8)
+    save_creformer(folder / "model")
+    word = decode_dna(dataset.windows(np.array([1]))[0, 500:514])
+    (folder / "motifs.meme").write_text(meme(("TFA", word), ("TFN", "ACGTACGTACGTACGTACGT")))
+    lines = (folder / "motifs.meme").read_text().splitlines()
+    (folder / "damaged.meme").write_text("\n".join(lines[:-3]))
+    (folder / "dimer.jaspar").write_text(">MA1 TFB\nA [1 2]\nC [1 2]\nG [1 2 3]\nT [1 2]\n")
+    chrom, start, end = dataset.peaks.row(1)
+    (folder / "hit.bed").write_text(f"{chrom}\t{start + 5}\t{end - 5}\n")
+    (folder / "miss.bed").write_text(f"{chrom}\t{start}\t{end}\n{chrom}\t1\t2\n")
+    (folder / "other.bed").write_text("chrZ\t1\t2\n")
+    (folder / "damaged.bed").write_text(f"{chrom}\t5\tx\n")
+    (folder / "file").write_text("taken")
+    return folder
+
+
+def words(root: Path, *more: object) -> list[object]:
+    base = ["regulation", "knockout", root / "model", "--data", root / "genes", "--cache", root / "cache"]
+    return [*base, "--device", "cpu", *more]
+
+
+def rows(result: Any) -> pl.DataFrame:
+    assert result.exit_code == 0, result.stderr
+    return pl.DataFrame(json.loads(result.stdout)["rows"])
+
+
+def test_by_motif_and_by_interval_are_the_same_peak(root: Path, cli: Cli, tmp_path: Path) -> None:
+    motif = ("--tf", "TFA", "--motifs", root / "motifs.meme", "--motif-p", 1e-7)
+    table = rows(cli(*words(root, *motif, "--controls", 3, "--json")))
+    other = rows(cli(*words(root, "--intervals", root / "hit.bed", "--controls", 3, "--json")))
+    assert table.equals(other) and (table["difference"] != 0).any()
+    assert (table["accessibility_change"] <= 0).all()
+    around = rows(cli(*words(root, *motif, "--mode", "around-motif", "--controls", 0, "--json")))
+    assert (around["accessibility_change"] >= table["accessibility_change"]).all()
+    assert around["accessibility_change"].sum() > table["accessibility_change"].sum()
+    half = rows(cli(*words(root, *motif, "--mode", "scale=0.5", "--controls", 0, "--json")))
+    np.testing.assert_allclose(half["accessibility_change"], table["accessibility_change"] / 2, rtol=1e-4)
+
+
+def test_tables_of_a_knock_out_and_a_screen(
+    root: Path, cli: Cli, cli_error: CliError, tmp_path: Path
+) -> None:
+    gene = GenesDataset.open(root / "genes").genes["gene_id"][0]
+    line = words(
+        root, "--peaks-of", gene, "--out", tmp_path / "o", "--group-by", "cell_type", "--controls", 2
+    )
+    result = cli(*line)
+    assert result.exit_code == 0 and "effects.tsv" in result.stdout, result.stderr
+    assert "already exists" in cli_error(*line)
+    table = pl.read_parquet(tmp_path / "o" / "effects.parquet")
+    assert table["cell_type"].n_unique() > 1 and gene in table["gene_id"].to_list()
+    about = json.loads((tmp_path / "o" / "perturbation.json").read_text())
+    assert about["dataset_hash"] and about["seed"] == 0 and about["mode"] == "zero"
+    assert pl.read_parquet(tmp_path / "o" / "peaks.parquet").height == about["n_peaks"]
+    each = rows(cli(*words(root, "--peaks-of", gene, "--genes", gene, "--each", "--json")))
+    assert each["start"].n_unique() == about["n_peaks"]
+
+
+@pytest.mark.golden
+def test_the_released_knock_out_is_the_knock_out_of_that_peak(
+    golden_dir: Path, cli: Cli, tmp_path: Path
+) -> None:
+    line = ("weights", "convert", "creformer", golden_dir / "creformer_small.safetensors", tmp_path / "m")
+    made = cli(*line, "--vocab", golden_dir / "creformer_vocab.txt", "--heads", 4)
+    assert made.exit_code == 0, made.stderr
+    (tmp_path / "e.bed").write_text("chrX\t48761672\t48762478\n")
+    locus = ("--tss-peak", 20, "--strand", "+", "--device", "cpu", "--json")
+    wild, shipped = golden_dir / "gata1_wild_type.txt.gz", golden_dir / "gata1_enhancer_knockout.txt.gz"
+    edit = ("--intervals", tmp_path / "e.bed")
+    found = rows(cli("regulation", "knockout", tmp_path / "m", "--locus-text", wild, *locus, *edit)).row(
+        0, named=True
+    )
+    for key, path in (("before", wild), ("after", shipped)):
+        said = cli("regulation", "predict", tmp_path / "m", "--locus-text", path, *locus)
+        assert found[key] == pytest.approx(json.loads(said.stdout)["expression"], abs=1e-5)
+    assert found["difference"] != 0 and found["edited_peaks"] == 1 and 0 < found["p"] <= 1
+    screened = rows(cli("regulation", "knockout", tmp_path / "m", "--locus-text", wild, *locus, "--each"))
+    assert screened.height == 44
+    one = screened.filter(pl.col("peak_id") == "chrX_48761672_48762478")
+    assert one["after"][0] == pytest.approx(found["after"], abs=1e-5)
+
+
+MOTIFS = ("--motifs", "motifs.meme")
+BAD: dict[str, tuple[tuple[str, ...], list[str]]] = {
+    "nothing chosen": ((), ["--tf", "--intervals", "none"]),
+    "two choices": (("--intervals", "hit.bed", "--peaks-of", "x"), ["--intervals, --peaks-of"]),
+    "a factor without motifs": (("--tf", "TFA"), ["--motifs go together"]),
+    "motifs without a factor": (("--intervals", "hit.bed", *MOTIFS), ["--motifs go together"]),
+    "an unknown factor": (("--tf", "tfa", *MOTIFS), ["'tfa' has no motif", "did you mean TFA"]),
+    "a factor that has no motif": (("--tf", "QQQ", *MOTIFS), ["'QQQ' has no motif", "another --motifs"]),
+    "a motif that matches nothing": (
+        ("--tf", "TFN", *MOTIFS, "--motif-p", "1e-9"),
+        ["--tf TFN", "matches none", "--motif-p"],
+    ),
+    "an empty factor": (("--tf", "TFA,,TFN", *MOTIFS), ["empty item"]),
+    "a damaged motif file": (("--tf", "TFN", "--motifs", "damaged.meme"), ["line", "row of 4 probab"]),
+    "a damaged JASPAR file": (("--tf", "TFB", "--motifs", "dimer.jaspar"), ["line 4", "3 counts"]),
+    "no motif file": (("--tf", "TFA", "--motifs", "no.meme"), ["no.meme", "no such file"]),
+    "a p-value above 1": (("--tf", "TFA", *MOTIFS, "--motif-p", "2"), ["--motif-p 2"]),
+    "a mode that is none": (("--intervals", "hit.bed", "--mode", "halve"), ["'halve'", "scale=F"]),
+    "a negative factor": (("--intervals", "hit.bed", "--mode", "scale=-1"), ["'scale=-1'"]),
+    "around what motif": (("--intervals", "hit.bed", "--mode", "around-motif"), ["needs --tf"]),
+    "an interval beside the peaks": (("--intervals", "miss.bed"), [":1-2", "overlaps no peak", "nearest"]),
+    "an interval elsewhere": (("--intervals", "other.bed"), ["chrZ:1-2", "none of their peaks"]),
+    "a damaged BED": (("--intervals", "damaged.bed"), ["line 1", "'x'"]),
+    "an unknown gene": (("--peaks-of", "G0"), ["--peaks-of 'G0' is not in"]),
+    "an unknown group": (("--intervals", "hit.bed", "--groups", "cell"), ["--groups 'cell'"]),
+    "no such column": (("--intervals", "hit.bed", "--group-by", "donor"), ["'donor'", "cell_type"]),
+    "a file as folder": (("--intervals", "hit.bed", "--out", "file"), ["is a file"]),
+    "a TSS peak of data": (("--intervals", "hit.bed", "--tss-peak", "3"), ["--tss-peak has no effect"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_wrong_is_one_line(
+    name: str, root: Path, cli_error: CliError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more, needles = BAD[name]
+    monkeypatch.chdir(root)
+    said = cli_error(*words(root, *more))
+    for needle in needles:
+        assert needle in said
