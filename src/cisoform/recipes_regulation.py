@@ -221,7 +221,7 @@ def regulatory_xs() -> RegulatoryRecipe:
         loader=GeneLoaderConfig(batch_size=64, sort_batches=32, drop_atac=0.05, valid_samples=50_000),
         train=replace(_train(5e-4, 24, bf16=False), weight_decay=0.3, warmup_fraction=0.05),
         loss=RegulatoryLossConfig(correlation=3.0),
-        features=FeatureConfig(bf16=True),
+        features=FeatureConfig(depths=(0.5, 2.0), bf16=True),
     )
 
 

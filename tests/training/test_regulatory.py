@@ -168,6 +168,26 @@ def test_the_correlation_term_is_weighted_and_joins():
     assert float(more.weight) == len(batch)
 
 
+def test_training_shows_every_depth_and_validation_the_usual_one():
+    model, usual, half = model_of().eval(), table_of(), table_of()
+    half.values = half.values * 0.5
+    batch = batch_of((2,) * 8)
+    config = RegulatoryLossConfig(correlation=0.0)
+    task = RegulatoryTask(model, usual, config, at_depths=[half])
+
+    def total(task):
+        return float(task.loss(batch).total.detach())
+
+    expected = {total(RegulatoryTask(model, table, config)) for table in (usual, half)}
+    torch.manual_seed(0)
+    found = [total(task) for _ in range(20)]
+    torch.manual_seed(0)
+    assert found == [total(task) for _ in range(20)]  # of torch's stream: a resumed run repeats it
+    assert set(found) == expected and len(expected) == 2
+    with torch.no_grad():
+        torch.testing.assert_close(task.output(batch), read_batch(model, usual, batch))
+
+
 def test_validation_scores_equal_slow_ones():
     model, table = model_of().eval(), table_of()
     task = RegulatoryTask(model, table, RegulatoryLossConfig())

@@ -46,6 +46,8 @@ class FeatureConfig:
         lora_rank: Of these layers only corrections of this rank to the attention projections learn; 0 = the whole
             layers. The corrections are added to the weights when the model is saved.
         lora_alpha: Corrections are multiplied by lora_alpha / lora_rank.
+        depths: Further factors of the signal that training shows, each batch at one of them or as it is: a model
+            that has seen cells at half and twice their depth depends less on it. Each costs another encoding.
         bf16: Encode under bfloat16 autocast.
         batch_tokens: Tokens encoded at a time.
         shard_entries: States a shard; a killed process loses at most one shard of work.
@@ -58,6 +60,7 @@ class FeatureConfig:
     tuned_layers: int = 0
     lora_rank: int = 0
     lora_alpha: float = 16.0
+    depths: tuple[float, ...] = ()
     bf16: bool = False
     batch_tokens: int = 65_536
     shard_entries: int = 2048
@@ -79,6 +82,8 @@ class FeatureConfig:
             raise ValueError(
                 f"lora_rank={self.lora_rank} adapts tuned layers: set tuned_layers to at least 1 as well"
             )
+        if any(not depth > 0 for depth in self.depths):
+            raise ValueError(f"depths={self.depths} must all be above 0")
         if self.form == "pooled" and self.tuned_layers:
             raise ValueError("form=pooled freezes what lies before the pool; tuned_layers needs form=bins")
 

@@ -293,12 +293,18 @@ def fit(
     where = resolve_device(device)
     run.model.to(where)
     features = run.recipe.features
-    table = build_table(run.model, run.dataset, run.states, features, cache, planned=planned, update=update)
+    table, *others = (
+        build_table(
+            run.model, run.dataset, run.states, features, cache, factor=factor, planned=planned, update=update
+        )
+        for factor in (1.0, *features.depths)
+    )
     config, files = CREformerModel(run.model, run.edges, run.about).export()
     task = RegulatoryTask(
         run.model,
         place_table(table, where),
         run.recipe.loss,
+        at_depths=[place_table(other, where) for other in others],
         tuned_layers=features.tuned_layers,
         monitor=monitor_of(run),
         config=config,

@@ -8,7 +8,7 @@ of a batch, because the overall error is mostly that of genes' means.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -102,6 +102,7 @@ class RegulatoryTask:
         model: Both stages; what is frozen does not require gradients.
         features: Features of every state that a batch may show.
         loss: See `RegulatoryLossConfig`.
+        at_depths: The same states at other depths; a training batch is shown at one of all.
         tuned_layers: Layers of Elementary behind the features.
         monitor: Validation score that chooses the weights, and whether more is better.
         config: Config of the model as a JSON object; saved beside the weights.
@@ -116,6 +117,7 @@ class RegulatoryTask:
         features: Features,
         loss: RegulatoryLossConfig,
         *,
+        at_depths: Sequence[Features] = (),
         tuned_layers: int = 0,
         monitor: str = "loss",
         config: Mapping[str, Any] | None = None,
@@ -124,18 +126,21 @@ class RegulatoryTask:
         self.model: nn.Module = model
         self.creformer = model
         self.features = features
+        self.at_depths = (features, *at_depths)
         self.loss_config = loss
         self.tuned_layers = tuned_layers
         self.monitor = Monitor(monitor, "min" if monitor in ("loss", "mse") else "max")
         self._export = Export(config=dict(config or {}), files=dict(files or {}))
 
-    def output(self, batch: GeneBatch) -> Float[Tensor, " batch"]:
-        """The network's output, before the link."""
-        return read_batch(self.creformer, self.features, batch, tuned_layers=self.tuned_layers).float()
+    def output(self, batch: GeneBatch, features: Features | None = None) -> Float[Tensor, " batch"]:
+        """The network's output, before the link; with the usual features unless others are given."""
+        shown = self.features if features is None else features
+        return read_batch(self.creformer, shown, batch, tuned_layers=self.tuned_layers).float()
 
     def loss(self, batch: GeneBatch) -> Loss:
-        """Error of every sample, and the correlation term."""
-        output, target = self.output(batch), _targets(batch)
+        """Error of every sample, and the correlation term, at one of the depths by torch's random stream."""
+        depth = int(torch.randint(len(self.at_depths), ())) if len(self.at_depths) > 1 else 0
+        output, target = self.output(batch, self.at_depths[depth]), _targets(batch)
         total = self._errors(output, target).sum()
         if self.loss_config.correlation:
             predicted = expression_of(output, self.loss_config.link)
