@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,11 @@ import torch
 
 from cisoform.analysis.grouping import Grouping
 from cisoform.analysis.inputs import predict
+from cisoform.analysis.knockin import OpenProfiles, dosed, insert_peaks
 from cisoform.analysis.perturbation import EditedPeaks, SignalEdit, apply_edit, contact, matched_slots
 from cisoform.analysis.reader import Reader
+from cisoform.data.locus_text import Locus
+from cisoform.errors import InputError
 from cisoform.jobs.creformer_model import CREformerModel
 from cisoform.jobs.perturbation import (
     _half_width,
@@ -62,7 +64,7 @@ def halves(reader: Reader, peaks: np.ndarray) -> np.ndarray:
     return bases
 
 
-@pytest.mark.parametrize("mode", ["zero", "scale", "raise", "half"])
+@pytest.mark.parametrize("mode", ["zero", "scale", "raise", "half", "open"])
 @torch.no_grad()
 def test_an_edit_equals_all_peaks_encoded_anew(reader: Reader, mode: str) -> None:
     peaks = np.arange(0, reader.dataset.n_peaks, 2)
@@ -71,6 +73,7 @@ def test_an_edit_equals_all_peaks_encoded_anew(reader: Reader, mode: str) -> Non
         "scale": SignalEdit(peaks, factor=0.1),
         "raise": SignalEdit(peaks, factor=1.0, least=40.0),
         "half": SignalEdit(peaks, bases=halves(reader, peaks)),
+        "open": SignalEdit(peaks, opened=OpenProfiles(reader.dataset)),
     }[mode]
     edited = EditedPeaks(reader, edit)
     changed = 0
@@ -173,10 +176,64 @@ def test_p_values_intervals_and_contact_by_hand() -> None:
     np.testing.assert_allclose(contact(np.array([0.0, -5000, 50_000])), [1, 1, 10**-0.87])
 
 
-def test_a_knock_out_of_the_wrong_shape_of_peaks_is_refused(reader: Reader, tmp_path: Path) -> None:
-    from cisoform.errors import InputError
-
+def test_a_knock_out_of_the_wrong_shape_of_peaks_is_refused(reader: Reader) -> None:
     grouping, _ = everything(reader)
     far = np.flatnonzero(reader.dataset.index.first > 0)[-1:]
     with pytest.raises(InputError, match="none of the chosen genes has one of the chosen peaks"):
         perturb(reader, grouping, far, SignalEdit(np.array([0])))
+
+
+def test_an_open_profile_is_the_mean_where_the_peak_is_open(reader: Reader) -> None:
+    dataset = reader.dataset
+    profiles = OpenProfiles(dataset)
+    checked = 0
+    for peak in range(dataset.n_peaks):
+        states = np.array([dataset.group_states(group)[peak] for group in range(dataset.groups.height)])
+        states = states[states >= 2 * dataset.n_peaks]
+        if len(states):
+            signal = dataset.observed.signal(states.astype(np.int64) - 2 * dataset.n_peaks)
+            level = signal.mean(axis=1)
+            expected = signal[level >= level.mean() - 1e-5].mean(axis=0)
+            np.testing.assert_allclose(profiles(np.array([peak]))[0], expected, rtol=1e-5)
+            checked += 1
+    assert checked > 5
+
+
+def test_a_closed_peak_opens_and_an_open_one_stays() -> None:
+    profile = np.zeros(1029, dtype=np.float32)
+    profile[400:600] = 8.0
+    edit = SignalEdit(np.array([0]), opened=lambda peaks: np.stack([profile] * len(peaks)))
+    low, half = np.zeros(1029, dtype=np.float32), profile * np.float32(0.5)
+    low[0] = 3.0
+    after = edit.apply(np.stack([low, half]), np.array([0, 0]), np.array([0, 0]))
+    assert after[0, 0] == 3.0 and (after[0, 400:600] == 8.0).all()
+    np.testing.assert_array_equal(after[1], half)
+
+
+def test_a_higher_dose_opens_what_a_lower_one_does() -> None:
+    sites = [dosed(11, dose, 3) for dose in (0.01, 0.3, 0.5, 1.0)]
+    assert [one.sum() for one in sites] == [1, 4, 6, 11]
+    assert all((low <= high).all() for low, high in zip(sites, sites[1:], strict=False))
+
+
+def locus_of(*mids: int, chrom: str = "chr1") -> Locus:
+    ids = [f"{chrom}_{mid - 100}_{mid + 100}" for mid in mids]
+    codes = np.array([[mid % 4] * 1029 for mid in mids], dtype=np.uint8)
+    return Locus(ids, codes, np.array([[float(mid)] * 1029 for mid in mids]))
+
+
+def test_inserted_peaks_come_in_order_and_the_farthest_go() -> None:
+    locus, added = locus_of(1000, 5000, 9000), locus_of(6000, 2000)
+    whole, tss = insert_peaks(locus, added, 1, 10)
+    assert whole.signal[:, 0].tolist() == [1000, 2000, 5000, 6000, 9000] and tss == 2
+    assert whole.dna[:, 0].tolist() == [mid % 4 for mid in (1000, 2000, 5000, 6000, 9000)]
+    short, tss = insert_peaks(locus, added, 1, 3)
+    assert short.signal[:, 0].tolist() == [2000, 5000, 6000] and tss == 1
+    for other, message in (
+        (locus_of(5000), "is there already"),
+        (locus_of(6000, chrom="chr2"), "is not on chr1"),
+        (locus_of(90_000), "at most 3, and every peak to insert lies farther"),
+        (Locus(["p1"], added.dna[:1], added.signal[:1]), "'p1' has no coordinates"),
+    ):
+        with pytest.raises(InputError, match=message):
+            insert_peaks(locus, other, 1, 3)

@@ -1,4 +1,4 @@
-"""Knock-outs through the command line, the released example, and one line for what is wrong."""
+"""Knock-outs and knock-ins through the command line, the released example, and one line for what is wrong."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def meme(*motifs: tuple[str, str]) -> str:
     return text
 
 
+def write_locus(path: Path, *mids: int) -> None:
+    lines = []
+    for mid in mids:
+        rng = np.random.default_rng(mid)
+        bases = decode_dna(rng.integers(0, 4, 1029).astype(np.uint8))
+        lines += [f">chr1_{mid - 100}_{mid + 100}", bases, " ".join(map(str, rng.integers(0, 9, 1029)))]
+    path.write_text("\n".join(lines) + "\n")
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set and a model; TFA binds a word of peak 1, TFN a word that is nowhere."""
@@ -45,11 +54,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "other.bed").write_text("chrZ\t1\t2\n")
     (folder / "damaged.bed").write_text(f"{chrom}\t5\tx\n")
     (folder / "file").write_text("taken")
+    save_creformer(folder / "short", positions="rank", max_peaks=4)
+    write_locus(folder / "four.txt", 1000, 3000, 6000, 9000)
+    write_locus(folder / "three.txt", 1000, 3000, 9000)
+    write_locus(folder / "one.txt", 6000)
+    write_locus(folder / "far.txt", 90_000)
     return folder
 
 
-def words(root: Path, *more: object) -> list[object]:
-    base = ["regulation", "knockout", root / "model", "--data", root / "genes", "--cache", root / "cache"]
+def words(root: Path, *more: object, command: str = "knockout") -> list[object]:
+    base = ["regulation", command, root / "model", "--data", root / "genes", "--cache", root / "cache"]
     return [*base, "--device", "cpu", *more]
 
 
@@ -112,6 +126,74 @@ def test_the_released_knock_out_is_the_knock_out_of_that_peak(
     assert screened.height == 44
     one = screened.filter(pl.col("peak_id") == "chrX_48761672_48762478")
     assert one["after"][0] == pytest.approx(found["after"], abs=1e-5)
+
+
+def test_knock_ins_open_what_is_closed_by_dose(root: Path, cli: Cli) -> None:
+    gene = GenesDataset.open(root / "genes").genes["gene_id"][0]
+    chosen = ("--peaks-of", gene, "--controls", 2, "--json")
+    whole = rows(cli(*words(root, *chosen, command="knockin")))
+    part = rows(cli(*words(root, *chosen, "--dose", 0.3, command="knockin")))
+    assert (whole["accessibility_change"] >= 0).all() and (whole["difference"] != 0).any()
+    joined = whole.join(part, on=["gene_id", "group"])
+    assert (joined["edited_peaks"] >= joined["edited_peaks_right"]).all()
+    assert part["edited_peaks"].sum() < whole["edited_peaks"].sum()
+    line = ("--tf", "TFA", "--motifs", root / "motifs.meme", "--motif-p", 1e-7, "--json", "--controls", 0)
+    one = rows(cli(*words(root, *line, command="knockin")))
+    assert set(one["edited_peaks"]) <= {0.0, 1.0}
+
+
+def locus_words(root: Path, command: str, text: str, tss: int, *more: object) -> list[object]:
+    base = ["regulation", command, root / "short", "--locus-text", root / text, "--tss-peak", tss]
+    return [*base, "--strand", "-", "--device", "cpu", *more]
+
+
+def test_inserting_a_peak_that_was_left_out_gives_the_whole_locus(root: Path, cli: Cli) -> None:
+    more = ("--insert", root / "one.txt", "--json")
+    table = rows(cli(*locus_words(root, "knockin", "three.txt", 2, *more)))
+    whole = json.loads(cli(*locus_words(root, "predict", "four.txt", 3, "--json")).stdout)["expression"]
+    part = json.loads(cli(*locus_words(root, "predict", "three.txt", 2, "--json")).stdout)["expression"]
+    assert table["after"][0] == pytest.approx(whole, abs=1e-5) and table["tss_peak"][0] == 3
+    assert table["before"][0] == pytest.approx(part, abs=1e-5) and abs(whole - part) > 1e-6
+
+
+BAD_KNOCKINS: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
+    "no dose": (
+        lambda r: words(r, "--intervals", "hit.bed", "--dose", 0, command="knockin"),
+        ["--dose 0"],
+    ),
+    "too high a dose": (
+        lambda r: words(r, "--intervals", "hit.bed", "--dose", 2, command="knockin"),
+        ["--dose 2"],
+    ),
+    "nothing to open": (lambda r: words(r, command="knockin"), ["--tf", "none"]),
+    "inserting into data": (
+        lambda r: words(r, "--insert", "one.txt", command="knockin"),
+        ["--insert goes with --locus-text"],
+    ),
+    "past the most peaks": (
+        lambda r: locus_words(r, "knockin", "four.txt", 1, "--insert", "far.txt"),
+        ["far.txt", "at most 4", "farther"],
+    ),
+    "inserted twice": (
+        lambda r: locus_words(r, "knockin", "four.txt", 1, "--insert", "one.txt"),
+        ["'chr1_5900_6100'", "there already"],
+    ),
+    "inserting no peaks": (
+        lambda r: locus_words(r, "knockin", "four.txt", 1, "--insert", "motifs.meme"),
+        ["motifs.meme", "lines"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_KNOCKINS)
+def test_what_is_wrong_with_a_knock_in_is_one_line(
+    name: str, root: Path, cli_error: CliError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, needles = BAD_KNOCKINS[name]
+    monkeypatch.chdir(root)
+    said = cli_error(*make(root))
+    for needle in needles:
+        assert needle in said
 
 
 MOTIFS = ("--motifs", "motifs.meme")

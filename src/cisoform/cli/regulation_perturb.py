@@ -1,4 +1,4 @@
-"""`cisoform regulation knockout`: expression before and after the signal of chosen peaks changes."""
+"""`cisoform regulation knockout` and `knockin`: expression before and after the signal of chosen peaks changes."""
 
 from __future__ import annotations
 
@@ -50,12 +50,17 @@ _SHOWN = 20
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Register `knockout`."""
+    """Register `knockout` and `knockin`."""
     app.command(
         epilog="Examples: cisoform regulation knockout run --data genes --tf GATA1 --motifs jaspar.meme "
         "--group-by cell_type --out knockout; cisoform regulation knockout model --locus-text gata1.txt.gz "
         "--tss-peak 20 --strand + --intervals enhancer.bed --json"
     )(knockout)
+    app.command(
+        epilog="Examples: cisoform regulation knockin run --data genes --tf GATA1,TAL1 --motifs jaspar.meme "
+        "--dose 0.5 --cell-types HSC --out knockin; cisoform regulation knockin model --locus-text gata1.txt.gz "
+        "--tss-peak 20 --strand + --insert enhancers.txt --json"
+    )(knockin)
 
 
 def knockout(
@@ -128,6 +133,103 @@ def knockout(
         _run_screen(opened, edit, peaks, what, out, overwrite, as_json)
     else:
         _run(opened, edit, peaks, what, controls, seed, out, overwrite, as_json)
+
+
+def knockin(
+    model: reading.ModelArgument,
+    data: reading.DataOption = None,
+    locus_text: reading.LocusTextOption = None,
+    tss_peak: reading.TssPeakOption = None,
+    strand: reading.StrandOption = None,
+    tf: TfOption = None,
+    motifs: MotifsOption = None,
+    motif_p: MotifPOption = 1e-4,
+    intervals: IntervalsOption = None,
+    peaks_of: PeaksOfOption = None,
+    insert: Annotated[
+        Path | None,
+        typer.Option(
+            "--insert", metavar="FILE", help="Of a locus: peaks to add, in its text form, three lines a peak."
+        ),
+    ] = None,
+    dose: Annotated[
+        float, typer.Option("--dose", help="Share of the chosen peaks that open, by chance.")
+    ] = 1.0,
+    controls: ControlsOption = 20,
+    genes: reading.GenesOption = None,
+    split: reading.SplitOption = "all",
+    groups: reading.GroupsOption = None,
+    cell_types: reading.CellTypesOption = None,
+    group_by: reading.GroupByOption = None,
+    labels: reading.LabelsOption = None,
+    out: reading.OutDirOption = None,
+    overwrite: reading.OverwriteOption = False,
+    cache: reading.CacheOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Open closed peaks and predict again: those with a factor's motif, in intervals, of a gene, or new ones.
+
+    A peak that is closed in a group (below a quarter of its open signal) takes the mean profile that it has where it is
+    open, else the mean profile of open peaks; open peaks stay as they are. Controls open other peaks of the gene.
+    """
+    if not 0 < dose <= 1:
+        raise InputError(f"--dose {dose:g} is no share of the sites; it must be above 0 and at most 1")
+    reading.check_out(out, overwrite)
+    chosen = reading.Selection(
+        model=model,
+        data=data,
+        locus_text=locus_text,
+        tss_peak=tss_peak,
+        strand=strand,
+        genes=genes,
+        split=split,
+        groups=groups,
+        cell_types=cell_types,
+        group_by=group_by,
+        labels=labels,
+        cache=cache,
+        device=device,
+        seed=seed,
+    )
+    if insert is not None:
+        if locus_text is None or (tf, motifs, intervals, peaks_of) != (None, None, None, None) or dose != 1:
+            raise InputError(
+                "--insert goes with --locus-text alone, without --tf, --intervals, --peaks-of or --dose"
+            )
+        _insert(reading.open_selection(chosen), insert, out, overwrite, as_json)
+        return
+    _check_choice(tf, motifs, intervals, peaks_of, motif_p)
+    opened = reading.open_selection(chosen)
+    from cisoform.analysis.knockin import dosed, open_profiles
+    from cisoform.analysis.perturbation import SignalEdit
+
+    peaks = _choose(opened, tf, motifs, motif_p, intervals, peaks_of).subset(lambda n: dosed(n, dose, seed))
+    edit = SignalEdit(peaks.peaks, opened=open_profiles(opened.reader))
+    what = {"perturbation": "knockin", "tf": split_list(tf), "dose": dose}
+    _run(opened, edit, peaks, what, controls, seed, out, overwrite, as_json)
+
+
+def _insert(opened: Opened, path: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
+    """Add peaks to a locus and predict before and after."""
+    from cisoform.analysis.reader import LocusReader
+    from cisoform.jobs.perturbation import ChosenPeaks, insert_into
+
+    assert isinstance(opened.reader, LocusReader)
+    table, kept, dropped = insert_into(opened.reader, path)
+    if dropped:
+        note(
+            f"beyond the {opened.model.model.config.max_peaks} peaks that the model reads: {', '.join(dropped)}"
+        )
+    result = {"perturbation": "insert", "inserted": kept, "dropped": dropped, **opened.provenance}
+    peaks = ChosenPeaks.of_ids(kept)
+    _write(table, None, peaks, result, out, overwrite)
+    if as_json:
+        print_json({**result, **({} if out else {"rows": table.to_dicts()})})
+        return
+    print_table(table.columns, table.rows())
+    _say(table.height, out)
 
 
 def _mode(text: str) -> tuple[float, float, bool]:

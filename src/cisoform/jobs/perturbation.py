@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from scipy.special import stdtrit
 
 from cisoform.analysis.grouping import Grouping
 from cisoform.analysis.inputs import PeakInputs, predict, predict_edits
+from cisoform.analysis.knockin import insert_peaks
 from cisoform.analysis.perturbation import EditedPeaks, Effect, SignalEdit, apply_edit, matched_slots
 from cisoform.analysis.reader import SLOTS_AT_ONCE, LocusReader, Reader
+from cisoform.data.locus_text import read_locus_text
 from cisoform.errors import InputError
 from cisoform.features.states import Update
 from cisoform.genome.motifs import P_VALUE, MotifHits, motifs_of, read_motifs, scan
@@ -48,6 +50,17 @@ class ChosenPeaks:
     peaks: Ints
     table: pl.DataFrame
     near: Flags | None = None
+
+    @classmethod
+    def of_ids(cls, ids: Sequence[str]) -> ChosenPeaks:
+        """Peaks that are in no data set, by their ids."""
+        return cls(np.arange(len(ids)), pl.DataFrame({"peak_id": list(ids)}, schema={"peak_id": pl.String}))
+
+    def subset(self, chosen: Callable[[int], Flags]) -> ChosenPeaks:
+        """Some of them, chosen by a function of their number."""
+        kept = chosen(len(self.peaks))
+        near = None if self.near is None else self.near[kept]
+        return ChosenPeaks(self.peaks[kept], self.table.filter(pl.Series(kept)), near)
 
 
 def peaks_of_genes(reader: AnyReader, genes: Ints) -> Ints:
@@ -483,3 +496,33 @@ def _screen_batch(
             "after": after.cpu().numpy().astype(np.float64),
         }
     )
+
+
+@torch.no_grad()
+def insert_into(reader: LocusReader, path: Path) -> tuple[pl.DataFrame, list[str], list[str]]:
+    """Add the peaks of a file to a locus: the gene before and after, ids that were added, ids that were dropped.
+
+    Raises:
+        InputError: A damaged file, or a peak that cannot be added.
+    """
+    added = read_locus_text(path)
+    try:
+        locus, tss_peak = insert_peaks(reader.locus, added, reader.tss_peak, reader.model.config.max_peaks)
+    except InputError as error:
+        raise InputError(f"--insert {path}: {error}") from None
+    after = replace(reader, locus=locus, tss_peak=tss_peak, _encoded={})
+    values = [float(predict(one.model, one.link, one.inputs())[0]) for one in (reader, after)]
+    table = pl.DataFrame(
+        {
+            "gene_name": [reader.name],
+            "peaks_before": [len(reader.locus.ids)],
+            "peaks_after": [len(locus.ids)],
+            "tss_peak": [tss_peak],
+            "before": values[:1],
+            "after": values[1:],
+            "difference": [values[1] - values[0]],
+        }
+    )
+    kept = [name for name in added.ids if name in locus.ids]
+    dropped = [name for name in (*reader.locus.ids, *added.ids) if name not in locus.ids]
+    return table, kept, dropped
