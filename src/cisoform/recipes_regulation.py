@@ -73,7 +73,7 @@ def tiny() -> ElementaryRecipe:
 
 
 def xs() -> ElementaryRecipe:
-    """d = 128 with one layer in bins: learns from a megabase or a few in minutes of two CPU cores.
+    """Width 128 with one layer in bins: learns from a megabase or a few in minutes of two CPU cores.
 
     What such data lack is steps, and what they teach lies at peaks: small batches of short windows round signal, on
     either strand, accessibility mostly shown and the other tracks preserved, as the second stage will ask.

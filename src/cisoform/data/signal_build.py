@@ -94,7 +94,7 @@ def table_signal(
     """Signal round the distinct starts of a table of transcripts, and what is to be said about it."""
     windows, _ = genome_windows(np.empty(0, dtype=np.uint8), chromosomes, transcripts)
     names = {chromosome.start: chromosome.name for chromosome in chromosomes}
-    return open_tracks(asked.path, asked.rows, windows, names, genome, columns, asked.edges)
+    return open_tracks(Path(asked.path), asked.rows, windows, names, genome, columns, asked.edges)
 
 
 def write_signal(
