@@ -15,7 +15,17 @@ SHORT = {
     "simulate": ["--genes", "40", "--tissues", "3"],
     "train": ["--set", "train.max_steps=6", "--set", "train.epochs=1"],
     "evaluate": ["--draws", "10"],
+    "regulation pretrain": ["--set", "train.max_steps=6", "--set", "train.epochs=1", "--device", "cpu"],
+    "regulation evaluate elementary": ["--tokens", "2048", "--device", "cpu"],
+    "regulation fit": ["--set", "train.max_steps=6", "--set", "train.epochs=1", "--device", "cpu"],
 }
+
+
+def added(words: list[str]) -> list[str]:
+    """What is added to a command: by its words, the more of them that match the better."""
+    start = [word for word in words[1:] if word not in ("isoform", "pack")]
+    keys = [" ".join(start[:length]) for length in (3, 2, 1)]
+    return next((SHORT[key] for key in keys if key in SHORT), [])
 
 
 def test_every_block_runs(
@@ -30,11 +40,23 @@ def test_every_block_runs(
         if words[0] == "make":
             continue
         assert words[0] == "cisoform", words
-        verb = next(word for word in words[1:] if word not in ("isoform", "pack"))
-        result = cli(*words[1:], *SHORT.get(verb, []))
+        result = cli(*words[1:], *added(words))
         assert result.exit_code == 0, f"{' '.join(words)}\n{result.stderr}"
-        ran.append(verb)
-    assert {"simulate", "build", "train", "evaluate", "predict"} <= set(ran)
+        ran.append(" ".join(words[1:3]))
+    for stage in ("isoform build", "isoform train", "isoform evaluate", "isoform predict"):
+        assert ran.count(stage) == 1, stage
+    regulation = [name.removeprefix("regulation ") for name in ran if name.startswith("regulation")]
+    assert regulation == [
+        "build-regions",
+        "pretrain",
+        "evaluate",
+        "build-genes",
+        "fit",
+        "evaluate",
+        "predict",
+    ]
+    header = (tmp_path / "expression.tsv").read_text().splitlines()[0].split("\t")
+    assert header == ["gene_id", "gene_name", "group", "cell_type", "predicted", "observed"]
     assert "log1p" in (tmp_path / "predictions.tsv").read_text().split("transcript_id")[0]
     (example,) = fenced("README.md", "python")
     assert len(example.splitlines()) <= 10
