@@ -58,7 +58,11 @@ def partial_within(
     controls: Sequence[npt.NDArray[np.floating]],
     block: Ints,
 ) -> float:
-    """Pooled within-block Spearman correlation of what the controls leave of both (residuals of their ranks)."""
+    """Pooled within-block Spearman correlation of what the controls leave of both (residuals of their ranks).
+
+    Ranks of few peaks know a control only roughly, so something of it stays: two columns that follow one control
+    (correlation 0.96 each) and are otherwise independent keep about 0.1 in blocks of 20, 0.03 in blocks of 100.
+    """
     use = usable(block, a, b, *controls)
     if not use.any():
         return float("nan")
