@@ -161,6 +161,9 @@ def test_the_ensemble_is_the_mean_of_its_runs(dataset: IsoformDataset, runs: lis
         assert found.result["baselines"][f"run {number}"][tissue]["r2"] == pytest.approx(single)
     mean = np.mean([one.result["tissues"][tissue]["r2"] for one in each])
     assert found.result["runs_mean"][tissue]["r2"] == pytest.approx(mean)
+    centred = [one.result["mean"]["r2_centred"] for one in each]
+    assert found.result["runs_mean"]["mean"]["r2_centred"] == pytest.approx(np.mean(centred))
+    assert found.result["runs_mean"]["mean"]["r2_centred_sd"] == pytest.approx(np.std(centred, ddof=1))
     assert any("training transcripts" in text for text in found.result["warnings"])
 
 

@@ -287,22 +287,31 @@ def _print_evaluation(found: Evaluated) -> None:
         "predictor",
         "mean R2",
         "mean Spearman",
+        *(["centred R2"] if len(result["tissues"]) > 1 else []),
         *(f"{key} {m}" for key in shown for m in ("R2", "rho")),
     ]
     ours: dict[str, Any] = {**result["tissues"], **result["contrasts"]}
-    rows = [["this model" if len(result["runs"]) == 1 else "ensemble", *_cells(result["mean"], ours, shown)]]
+    name = "this model" if len(result["runs"]) == 1 else "ensemble"
+    means = ["r2", "spearman", *(["r2_centred"] if len(result["tissues"]) > 1 else [])]
+    rows = [[name, *_cells(result["mean"], means, ours, shown)]]
     if "runs_mean" in result:
-        rows.append(["mean of the runs", *_cells(result["runs_mean"]["mean"], result["runs_mean"], shown)])
+        rows.append(
+            ["mean of the runs", *_cells(result["runs_mean"]["mean"], means, result["runs_mean"], shown)]
+        )
     for name, scores in result["baselines"].items():
-        rows.append([name, *_cells(result["baseline_details"][name]["mean"], scores, shown)])
+        rows.append([name, *_cells(result["baseline_details"][name]["mean"], means, scores, shown)])
     typer.echo(
         f"split {result['split']}: {result['n_transcripts']:,} transcripts of {result['n_genes']:,} genes"
     )
+    if len(means) > 2:
+        typer.echo(
+            "centred R2: of what is left of each transcript when its mean over the tissues is taken away"
+        )
     print_table(header, rows)
 
 
-def _cells(mean: dict[str, Any], scores: dict[str, Any], keys: list[str]) -> list[Any]:
-    values = [mean.get("r2"), mean.get("spearman")]
+def _cells(mean: dict[str, Any], means: list[str], scores: dict[str, Any], keys: list[str]) -> list[Any]:
+    values = [mean.get(name) for name in means]
     for key in keys:
         values += [scores.get(key, {}).get("r2"), scores.get(key, {}).get("spearman")]
     return [float("nan") if value is None else float(value) for value in values]

@@ -144,13 +144,14 @@ def _mean_of_runs(result: dict[str, Any], runs: Sequence[str]) -> dict[str, Any]
     scores: dict[str, Any] = {}
     for key in keys:
         scores[key] = _spread([result["baselines"][run][key] for run in runs])
-    scores["mean"] = _spread([result["baseline_details"][run]["mean"] for run in runs])
+    means = [result["baseline_details"][run]["mean"] for run in runs]
+    scores["mean"] = _spread(means, ("r2", "spearman", "r2_centred"))
     return scores
 
 
-def _spread(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _spread(rows: Sequence[dict[str, Any]], metrics: Sequence[str] = ("r2", "spearman")) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for metric in ("r2", "spearman"):
+    for metric in metrics:
         values = [row[metric] for row in rows if row.get(metric) is not None]
         found[metric] = float(np.mean(values)) if values else None
         found[f"{metric}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
