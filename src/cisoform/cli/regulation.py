@@ -7,6 +7,7 @@ import typer
 from cisoform.cli import (
     regulation_fit,
     regulation_genes,
+    regulation_links,
     regulation_perturb,
     regulation_regions,
     regulation_score,
@@ -18,4 +19,5 @@ regulation_regions.add_commands(app)
 regulation_genes.add_commands(app)
 regulation_fit.add_commands(app)
 regulation_score.add_commands(app)
+regulation_links.add_commands(app)
 regulation_perturb.add_commands(app)
