@@ -122,7 +122,7 @@ def choose_by_motif(
     motifs = read_motifs(path)
     groups = [motifs_of(motifs, tf, str(path)) for tf in tfs]
     wanted = sorted({index for group in groups for index in group})
-    hits = _scan(reader, within, [motifs[index] for index in wanted], p_value)
+    hits = scan_peaks(reader, within, [motifs[index] for index in wanted], p_value)
     for tf, group in zip(tfs, groups, strict=True):
         if not np.isin(hits.motif, [wanted.index(index) for index in group]).any():
             raise InputError(
@@ -134,7 +134,7 @@ def choose_by_motif(
     return ChosenPeaks(within[window], table, hits.near(window, PEAK_WINDOW, MOTIF_FLANK_BP))
 
 
-def _scan(reader: AnyReader, peaks: Ints, motifs: Sequence[Any], p_value: float) -> MotifHits:
+def scan_peaks(reader: AnyReader, peaks: Ints, motifs: Sequence[Any], p_value: float) -> MotifHits:
     """Hits in windows of peaks; window numbers are places in `peaks`."""
     parts = []
     for first in range(0, len(peaks), _SCANNED):
