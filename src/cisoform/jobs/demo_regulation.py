@@ -67,10 +67,16 @@ class RegulationPlan:
 FULL = RegulationPlan(
     preset="small",
     window=32_768,
-    first="tiny",
-    first_settings=("train.epochs=null", "train.max_steps=3000", "train.validate_every=500"),
-    second="tiny",
-    second_settings=("train.epochs=20",),
+    first="xs",
+    first_settings=(
+        "model.dim=64",
+        "model.ffn=256",
+        "train.lr=6e-4",
+        "train.max_steps=2500",
+        "train.validate_every=2500",
+    ),
+    second="xs",
+    second_settings=("features.depths=[]",),
     tokens=2**16,
 )
 SMOKE = RegulationPlan(
