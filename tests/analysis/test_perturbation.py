@@ -16,14 +16,8 @@ from cisoform.analysis.reader import Reader
 from cisoform.data.locus_text import Locus
 from cisoform.errors import InputError
 from cisoform.jobs.creformer_model import CREformerModel
-from cisoform.jobs.perturbation import (
-    _half_width,
-    _p_value,
-    edited_slots,
-    perturb,
-    screen,
-    touched_genes,
-)
+from cisoform.jobs.perturbation import edited_slots, perturb, screen, touched_genes
+from cisoform.jobs.perturbation_tables import half_width, p_value
 from cisoform.jobs.readings import open_reader
 from cisoform.tokens.peaks import dna_tokens, signal_tokens
 from tests.data.gene_sets import build_small, save_creformer
@@ -166,11 +160,11 @@ def test_stand_ins_are_near_free_and_drawn_once() -> None:
     assert matched_slots(~chosen, free, signal, distance, 5, np.random.default_rng(0)) is None
 
 
-def test_p_values_intervals_and_contact_by_hand() -> None:
-    assert _p_value(-2.0, np.array([1.0, -2.0, 3.0])) == 0.75
-    assert _p_value(9.0, np.array([1.0, -2.0, 3.0])) == 0.25
+def testp_values_intervals_and_contact_by_hand() -> None:
+    assert p_value(-2.0, np.array([1.0, -2.0, 3.0])) == 0.75
+    assert p_value(9.0, np.array([1.0, -2.0, 3.0])) == 0.25
     values = np.array([1.0, 2.0, 4.0])
-    half = _half_width(np.array([3, 1]), np.array([values.mean(), 1.0]), np.array([(values**2).sum(), 1.0]))
+    half = half_width(np.array([3, 1]), np.array([values.mean(), 1.0]), np.array([(values**2).sum(), 1.0]))
     assert half[0] == pytest.approx(4.302653 * values.std(ddof=1) / np.sqrt(3), rel=1e-5)
     assert np.isnan(half[1])
     np.testing.assert_allclose(contact(np.array([0.0, -5000, 50_000])), [1, 1, 10**-0.87])

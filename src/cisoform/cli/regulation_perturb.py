@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cisoform.analysis.perturbation import SignalEdit
     from cisoform.cli.regulation_reading import Opened
-    from cisoform.jobs.perturbation import ChosenPeaks
+    from cisoform.jobs.chosen_peaks import ChosenPeaks
 
 TfOption = Annotated[
     str | None, typer.Option("--tf", metavar="NAME[,NAME...]", help="Peaks with a motif of these factors.")
@@ -214,7 +214,8 @@ def knockin(
 def _insert(opened: Opened, path: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
     """Add peaks to a locus and predict before and after."""
     from cisoform.analysis.reader import LocusReader
-    from cisoform.jobs.perturbation import ChosenPeaks, insert_into
+    from cisoform.jobs.chosen_peaks import ChosenPeaks
+    from cisoform.jobs.perturbation import insert_into
 
     assert isinstance(opened.reader, LocusReader)
     table, kept, dropped = insert_into(opened.reader, path)
@@ -283,23 +284,23 @@ def _choose(
     intervals: Path | None,
     peaks_of: str | None,
 ) -> ChosenPeaks:
-    from cisoform.jobs import perturbation, readings
+    from cisoform.jobs import chosen_peaks, readings
 
-    within = perturbation.peaks_of_genes(opened.reader, opened.genes)
+    within = chosen_peaks.peaks_of_genes(opened.reader, opened.genes)
     if tf is not None and motifs is not None:
-        return perturbation.choose_by_motif(opened.reader, split_list(tf) or [], motifs, within, motif_p)
+        return chosen_peaks.choose_by_motif(opened.reader, split_list(tf) or [], motifs, within, motif_p)
     if intervals is not None:
-        return perturbation.choose_by_intervals(opened.reader, intervals, within)
+        return chosen_peaks.choose_by_intervals(opened.reader, intervals, within)
     dataset = getattr(opened.reader, "dataset", None)
     if peaks_of is None:
-        return perturbation.choose_of_gene(opened.reader, opened.genes)
+        return chosen_peaks.choose_of_gene(opened.reader, opened.genes)
     if dataset is None:
         raise InputError("--peaks-of has no effect on --locus-text; give --intervals")
     try:
         genes = readings.choose_genes(dataset, readings.names_of(peaks_of, "--peaks-of"))
     except InputError as error:
         raise InputError(str(error).replace("--genes", "--peaks-of", 1)) from None
-    return perturbation.choose_of_gene(opened.reader, genes)
+    return chosen_peaks.choose_of_gene(opened.reader, genes)
 
 
 def _run(

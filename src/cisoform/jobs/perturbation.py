@@ -1,165 +1,36 @@
-"""Knock-outs and knock-ins of a data set or a locus: choose peaks, edit, predict, and stand beside the controls."""
+"""Knock-outs and knock-ins of a data set or a locus: edit, predict, and stand beside the controls.
+
+Peaks are chosen by `chosen_peaks`, the tables are those of `perturbation_tables`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
-from scipy.special import stdtrit
 
 from cisoform.analysis.grouping import Grouping
 from cisoform.analysis.inputs import PeakInputs, predict, predict_edits
 from cisoform.analysis.knockin import insert_peaks
-from cisoform.analysis.perturbation import EditedPeaks, Effect, SignalEdit, apply_edit, matched_slots
+from cisoform.analysis.perturbation import EditedPeaks, SignalEdit, apply_edit, matched_slots
 from cisoform.analysis.reader import SLOTS_AT_ONCE, LocusReader, Reader
 from cisoform.data.locus_text import read_locus_text
 from cisoform.errors import InputError
 from cisoform.features.states import Update
-from cisoform.genome.motifs import P_VALUE, MotifHits, motifs_of, read_motifs, scan
-from cisoform.genome.peaks import PEAK_WINDOW, read_peaks
+from cisoform.jobs.chosen_peaks import peaks_of_genes, scan_peaks
+from cisoform.jobs.perturbation_tables import Perturbation, Totals, gene_table, group_table
+
+__all__ = ["insert_into", "peaks_of_genes", "perturb", "scan_peaks", "screen", "touched_genes"]
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.float64]
 AnyReader = Reader | LocusReader
-
-MOTIF_FLANK_BP = 75
-"""Half width of what `around-motif` edits (reference 7.6)."""
-MOST_CELLS = 50_000_000
-"""Numbers (genes x groups x controls) that are held at a time: 400 MB."""
-_SCANNED = 4096
-
-
-@dataclass(frozen=True)
-class ChosenPeaks:
-    """Peaks that a perturbation edits.
-
-    Attributes:
-        peaks: Their numbers, ascending.
-        table: chrom, start, end and how often which motif lies in them (`hits`; null where peaks were not chosen by
-            motif).
-        near: Bases (n, 1029) within 75 bp of a motif; None where peaks were not chosen by motif.
-    """
-
-    peaks: Ints
-    table: pl.DataFrame
-    near: Flags | None = None
-
-    @classmethod
-    def of_ids(cls, ids: Sequence[str]) -> ChosenPeaks:
-        """Peaks that are in no data set, by their ids."""
-        return cls(np.arange(len(ids)), pl.DataFrame({"peak_id": list(ids)}, schema={"peak_id": pl.String}))
-
-    def subset(self, chosen: Callable[[int], Flags]) -> ChosenPeaks:
-        """Some of them, chosen by a function of their number."""
-        kept = chosen(len(self.peaks))
-        near = None if self.near is None else self.near[kept]
-        return ChosenPeaks(self.peaks[kept], self.table.filter(pl.Series(kept)), near)
-
-
-def peaks_of_genes(reader: AnyReader, genes: Ints) -> Ints:
-    """Numbers of the peaks in reach of some genes, ascending."""
-    if isinstance(reader, LocusReader):
-        return np.arange(len(reader.locus.ids))
-    index, used = reader.dataset.index, np.zeros(reader.dataset.n_peaks, dtype=bool)
-    for gene in genes.tolist():
-        used[index.first[gene] : index.first[gene] + index.count[gene]] = True
-    return np.flatnonzero(used)
-
-
-def choose_by_intervals(reader: AnyReader, path: Path, within: Ints) -> ChosenPeaks:
-    """Peaks that overlap an interval of a BED file.
-
-    Raises:
-        InputError: A damaged file; an interval that overlaps no peak in reach of the chosen genes, with its line and
-            the nearest peak.
-    """
-    wanted = read_peaks(path)
-    peaks = reader.peaks[within.tolist()]
-    if peaks["start"].null_count():
-        raise InputError(
-            f"--intervals {path}: the peaks of the text have no coordinates (ids chr_start_end are needed)"
-        )
-    start, end = peaks["start"].to_numpy(), peaks["end"].to_numpy()
-    on = {name: (peaks["chrom"] == name).to_numpy() for name in wanted.chroms}
-    found = np.zeros(len(within), dtype=bool)
-    for row in range(len(wanted)):
-        name = wanted.chroms[int(wanted.chrom[row])]
-        low, high = int(wanted.start[row]), int(wanted.end[row])
-        hit = on[name] & (start < high) & (end > low)
-        if not hit.any():
-            raise InputError(
-                f"{path}: {name}:{low}-{high} overlaps no peak{_nearest(on[name], start, end, low)}"
-            )
-        found |= hit
-    rows = within[found]
-    return ChosenPeaks(rows, _peak_table(reader, rows))
-
-
-def _nearest(on: Flags, start: Ints, end: Ints, at: int) -> str:
-    if not on.any():
-        return " in reach of the chosen genes: none of their peaks is on that chromosome"
-    rows = np.flatnonzero(on)
-    best = rows[np.argmin(np.abs((start[rows] + end[rows]) // 2 - at))]
-    return f" in reach of the chosen genes; the nearest is {start[best]}-{end[best]}"
-
-
-def choose_by_motif(
-    reader: AnyReader, tfs: Sequence[str], path: Path, within: Ints, p_value: float = P_VALUE
-) -> ChosenPeaks:
-    """Peaks in whose window (1,029 bp) a motif of a factor lies, on either strand.
-
-    Raises:
-        InputError: A damaged motif file; a factor without a motif in it (near matches), or whose motifs match no
-            peak.
-    """
-    motifs = read_motifs(path)
-    groups = [motifs_of(motifs, tf, str(path)) for tf in tfs]
-    wanted = sorted({index for group in groups for index in group})
-    hits = scan_peaks(reader, within, [motifs[index] for index in wanted], p_value)
-    for tf, group in zip(tfs, groups, strict=True):
-        if not np.isin(hits.motif, [wanted.index(index) for index in group]).any():
-            raise InputError(
-                f"--tf {tf}: its motif matches none of the {len(within):,} peaks at p <= {p_value:g}; "
-                "raise --motif-p, or choose more genes"
-            )
-    window, count = np.unique(hits.window, return_counts=True)
-    table = _peak_table(reader, within[window], count)
-    return ChosenPeaks(within[window], table, hits.near(window, PEAK_WINDOW, MOTIF_FLANK_BP))
-
-
-def scan_peaks(reader: AnyReader, peaks: Ints, motifs: Sequence[Any], p_value: float) -> MotifHits:
-    """Hits in windows of peaks; window numbers are places in `peaks`."""
-    parts = []
-    for first in range(0, len(peaks), _SCANNED):
-        part = peaks[first : first + _SCANNED]
-        bases = reader.locus.dna[part] if isinstance(reader, LocusReader) else reader.dataset.windows(part)
-        parts.append((first, scan(motifs, bases, p_value)))
-    joined = {
-        name: np.concatenate([getattr(hits, name) for _, hits in parts])
-        for name in ("motif", "start", "strand", "score")
-    }
-    window = np.concatenate([hits.window + first for first, hits in parts])
-    return MotifHits(window=window, widths=parts[0][1].widths, **joined)
-
-
-def choose_of_gene(reader: AnyReader, genes: Ints) -> ChosenPeaks:
-    """All peaks in reach of some genes."""
-    rows = peaks_of_genes(reader, genes)
-    return ChosenPeaks(rows, _peak_table(reader, rows))
-
-
-def _peak_table(reader: AnyReader, rows: Ints, hits: Ints | None = None) -> pl.DataFrame:
-    table = reader.peaks[rows.tolist()].select("chrom", "start", "end")
-    column = pl.Series("hits", [None] * len(rows) if hits is None else hits, dtype=pl.Int64)
-    number = pl.Series("peak", rows, dtype=pl.Int64)
-    return pl.DataFrame([number, *table.get_columns(), column])
 
 
 def mean_signal(reader: AnyReader, groups: Ints) -> Numbers:
@@ -171,69 +42,6 @@ def mean_signal(reader: AnyReader, groups: Ints) -> Numbers:
     for group in groups.tolist():
         total += reader.dataset.state_signal(reader.dataset.group_states(group))
     return total / max(len(groups), 1)
-
-
-@dataclass
-class Totals:
-    """Sums over the groups of a label, for every gene, label (and control)."""
-
-    n: Ints
-    before: Numbers
-    after: Numbers
-    square: Numbers
-    edited: Numbers
-    accessibility: Numbers
-    controls: Numbers
-    has_controls: Flags = field(repr=False)
-
-    @classmethod
-    def empty(cls, genes: int, labels: int, controls: int) -> Totals:
-        """Nothing yet.
-
-        Raises:
-            InputError: If they do not fit into memory.
-        """
-        if genes * labels * max(controls, 1) > MOST_CELLS:
-            raise InputError(
-                f"{genes:,} genes in {labels:,} groups with {controls} controls are too many at a time; give "
-                "--group-by COLUMN, fewer --genes, or fewer --controls"
-            )
-        shape = (genes, labels)
-        names = ("before", "after", "square", "edited", "accessibility")
-        return cls(
-            n=np.zeros(shape, dtype=np.int64),
-            **{name: np.zeros(shape) for name in names},
-            controls=np.zeros((*shape, controls)),
-            has_controls=np.zeros(genes, dtype=bool),
-        )
-
-    def add(self, gene: Ints, label: Ints, effect: Effect, controls: Numbers) -> None:
-        """Take in a batch."""
-        at = (gene, label)
-        change = effect.after - effect.before
-        np.add.at(self.n, at, 1)
-        for total, value in (
-            (self.before, effect.before),
-            (self.after, effect.after),
-            (self.square, change**2),
-            (self.edited, effect.n_changed),
-            (self.accessibility, effect.accessibility),
-            (self.controls, controls),
-        ):
-            np.add.at(total, at, value)
-
-
-@dataclass(frozen=True)
-class Perturbation:
-    """What came out.
-
-    Attributes:
-        table: A row for every gene with a chosen peak in reach and every group (or label).
-        groups: A row for every group: genes, mean absolute difference, that of the controls, p.
-    """
-
-    table: pl.DataFrame
-    groups: pl.DataFrame
 
 
 def perturb(
@@ -280,8 +88,8 @@ def perturb(
         done += len(inputs)
         if update is not None:
             update(done, total)
-    table = _table(reader, grouping, genes, totals)
-    return Perturbation(table, _by_group(grouping, totals))
+    table = gene_table(reader, grouping, genes, totals)
+    return Perturbation(table, group_table(grouping, totals))
 
 
 def _batches(reader: AnyReader, grouping: Grouping, genes: Ints) -> Iterator[PeakInputs]:
@@ -368,83 +176,6 @@ class _StandIns:
         signal = np.where(mask, self.signal[inputs.peak[sample].cpu().numpy()], 0.0)
         rng = np.random.default_rng([self.seed, gene])
         return matched_slots(chosen, mask, signal, distance, self.n_controls, rng)
-
-
-def _table(reader: AnyReader, grouping: Grouping, genes: Ints, totals: Totals) -> pl.DataFrame:
-    seen = totals.n > 0
-    gene, label = np.nonzero(seen)
-    n = totals.n[seen]
-    mean = {name: getattr(totals, name)[seen] / n for name in ("before", "after", "edited", "accessibility")}
-    difference = mean["after"] - mean["before"]
-    half = _half_width(n, difference, totals.square[seen])
-    controls = totals.controls[seen] / n[:, None]
-    known = totals.has_controls[gene] & (controls.shape[1] > 0)
-    shift = np.array([difference[label == one].mean() for one in range(len(grouping.labels))])[label]
-    about = reader.genes[genes[gene].tolist()]
-    columns: dict[str, Any] = {
-        "gene_id": about["gene_id"],
-        "gene_name": about["gene_name"],
-        grouping.column: [grouping.labels[one] for one in label.tolist()],
-        "n_groups": n,
-        "before": mean["before"],
-        "after": mean["after"],
-        "difference": difference,
-        "low": difference - half,
-        "high": difference + half,
-        "edited_peaks": mean["edited"],
-        "accessibility_change": mean["accessibility"],
-        "mean_shift": shift,
-        "control_mean": _or_null(controls, known, "mean"),
-        "control_sd": _or_null(controls, known, "std"),
-        "p": [
-            _p_value(value, row) if there else None
-            for value, row, there in zip(difference.tolist(), controls, known.tolist(), strict=True)
-        ],
-    }
-    table = pl.DataFrame(columns)
-    return table.with_columns(pl.col("low", "high").fill_nan(None))
-
-
-def _or_null(values: Numbers, known: Flags, what: str) -> pl.Series:
-    found = getattr(np, what)(values, axis=1) if values.shape[1] else np.zeros(len(values))
-    kept = [value if there else None for value, there in zip(found.tolist(), known.tolist(), strict=True)]
-    return pl.Series(kept, dtype=pl.Float64)
-
-
-def _half_width(n: Ints, mean: Numbers, square: Numbers) -> Numbers:
-    """Half of the 95 % interval of a mean over groups (Student's t); NaN for a single group."""
-    found = np.full(len(n), np.nan)
-    many = n > 1
-    count = n[many]
-    variance = np.maximum(square[many] / count - mean[many] ** 2, 0.0) * count / (count - 1)
-    found[many] = stdtrit(count - 1, 0.975) * np.sqrt(variance / count)
-    return found
-
-
-def _p_value(value: float, controls: Numbers) -> float:
-    """Share of controls that move at least as far, the edit itself counted among them."""
-    return float((1 + (np.abs(controls) >= abs(value)).sum()) / (1 + len(controls)))
-
-
-def _by_group(grouping: Grouping, totals: Totals) -> pl.DataFrame:
-    rows = []
-    for label, name in enumerate(grouping.labels):
-        n = np.maximum(totals.n[:, label], 1)
-        change = np.abs(totals.after[:, label] - totals.before[:, label]) / n
-        known = totals.has_controls & (totals.n[:, label] > 0)
-        there = bool(known.any()) and totals.controls.shape[2] > 0
-        controls = np.abs(totals.controls[known, label] / n[known, None]).sum(axis=0) / max(known.sum(), 1)
-        rows.append(
-            {
-                grouping.column: name,
-                "genes": int((totals.n[:, label] > 0).sum()),
-                "genes_with_controls": int(known.sum()),
-                "mean_absolute_difference": float(change.mean()),
-                "control_mean_absolute_difference": float(controls.mean()) if there else None,
-                "p": _p_value(float(change[known].mean()), controls) if there else None,
-            }
-        )
-    return pl.DataFrame(rows)
 
 
 def screen(
