@@ -10,6 +10,7 @@ from cisoform.cli import (
     regulation_links,
     regulation_perturb,
     regulation_regions,
+    regulation_scale,
     regulation_score,
 )
 
@@ -21,3 +22,4 @@ regulation_fit.add_commands(app)
 regulation_score.add_commands(app)
 regulation_links.add_commands(app)
 regulation_perturb.add_commands(app)
+regulation_scale.add_commands(app)

@@ -42,7 +42,7 @@ def missing_seconds(grid: Grid, data: ScaleData, out: Path, seed: int) -> tuple[
         for cell in cells_of(grid, seed)
         if finished(folder_of(cell, key_of(cell, grid, data), out / "cells")) is None
     ]
-    return len(left), sum(seconds_of(grid, cell.width) for cell in left)
+    return len(left), sum((seconds_of(grid, cell.width) for cell in left), start=0.0)
 
 
 def run_scale(
