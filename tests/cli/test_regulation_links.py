@@ -94,6 +94,81 @@ def test_a_wrong_table_is_one_line(kind: str, cli_error: CliError, tmp_path: Pat
     assert not (tmp_path / "new").exists()
 
 
-def test_flags_that_do_not_go_together(cli_error: CliError) -> None:
-    assert "--evaluate" in cli_error("regulation", "links", "--baselines-only")
-    assert "--baselines-only" in cli_error("regulation", "links")
+COMBINE = ("regulation", "links", "--combine")
+
+
+def test_the_shipped_model_scores_a_table(cli: Cli, table: Path, tmp_path: Path) -> None:
+    result = cli(*COMBINE, "--evaluate", table, "--out", tmp_path / "o", "--draws", 20, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert set(found["predictors"]) == {"combined"}
+    assert found["predictors"]["combined"]["auprc"] > found["counts"]["prevalence"]
+    assert set(found["cell_types"]) == {"K562", "HCT116"}
+    assert "form 'h3k27ac'" in result.stderr
+    made = pl.read_csv(tmp_path / "o" / "predictions.tsv", separator="\t")
+    assert {"chr", "start", "end", "name", "TargetGene", "CellType", "Score"} <= set(made.columns)
+    assert made.height == 60 and made["Score"].is_between(0, 1).all()
+    bedpe = pl.read_csv(tmp_path / "o" / "links.bedpe", separator="\t", has_header=False)
+    start, end, score = (bedpe.to_series(column) for column in (4, 5, 7))
+    assert bedpe.shape == (60, 10) and score.max() == 1000 and (end - start == 1).all()
+
+
+def test_a_table_without_answers_gets_chances(
+    cli: Cli, cli_error: CliError, table: Path, tmp_path: Path
+) -> None:
+    bare = write_pairs(tmp_path / "bare.tsv", drop=["Regulated", "EffectSize"])
+    result = cli(*COMBINE, "--evaluate", bare, "--json")
+    rows = json.loads(result.stdout)["rows"]
+    assert cli(*COMBINE, "--evaluate", table, "--out", tmp_path / "o", "--draws", 0).exit_code == 0
+    scored = pl.read_parquet(tmp_path / "o" / "links.parquet")
+    np.testing.assert_allclose([row["score"] for row in rows], scored["score"])
+    assert "'Regulated'" in cli_error(*COMBINE, "--evaluate", bare)
+    assert "'Regulated'" in cli_error(*BASELINES, bare)
+
+
+def test_a_model_of_ones_own_table(cli: Cli, cli_error: CliError, tmp_path: Path) -> None:
+    rows = [{**row, "mine": row["DHS.RPM"]} for row in some_rows(150, seed=1)]
+    path = write_pairs(tmp_path / "t.tsv", rows)
+    line = (*COMBINE, "--train", path, "--columns", "mine", "--out", tmp_path / "m", "--draws", 20)
+    result = cli(*line, "--json")
+    assert result.exit_code == 0, result.stderr
+    learned = json.loads(result.stdout)
+    assert learned["model"]["columns"] == ["mine"] and learned["model"]["pairs"] == 150
+    again = cli(
+        "regulation", "links", tmp_path / "m", "--combine", "--evaluate", path, "--json", "--draws", 0
+    )
+    fair = json.loads(again.stdout)["predictors"]["combined"]["auprc"]
+    assert fair == pytest.approx(learned["predictors"]["combined"]["auprc"])
+    other = write_pairs(tmp_path / "u.tsv", some_rows(50))
+    use = ("regulation", "links", tmp_path / "m", "--combine", "--evaluate")
+    assert "no column 'mine'" in cli_error(*use, other)
+    (tmp_path / "m" / "link_model.json").write_text("{}")
+    assert "is no combined link model" in cli_error(*use, path)
+
+
+@pytest.mark.parametrize(
+    "name", ["EffectSize", "Regulated", "PowerAtEffectSize25", "Dataset", "direct_rate_negative"]
+)
+def test_columns_with_the_answer_or_the_design_are_refused(
+    name: str, cli_error: CliError, tmp_path: Path
+) -> None:
+    path = write_pairs(tmp_path / "t.tsv", [{name: "1", **row} for row in some_rows(30)])
+    said = cli_error(*COMBINE, "--train", path, "--columns", name, "--out", tmp_path / "new")
+    assert repr(name) in said and "cannot be a feature" in said
+    assert not (tmp_path / "new").exists()
+
+
+def test_flags_that_do_not_go_together(cli_error: CliError, table: Path, tmp_path: Path) -> None:
+    links = ("regulation", "links")
+    assert "--evaluate" in cli_error(*links, "--baselines-only")
+    assert "--evaluate" in cli_error(*COMBINE)
+    assert "--baselines-only" in cli_error(*links)
+    assert "give one of" in cli_error(*BASELINES, table, "--combine")
+    assert "--columns a" in cli_error(*COMBINE, "--evaluate", table, "--columns", "a")
+    assert "--out" in cli_error(*COMBINE, "--train", table)
+    assert "left-out chromosomes" in cli_error(
+        *COMBINE, "--train", table, "--evaluate", table, "--out", tmp_path / "m"
+    )
+    assert "leave them out" in cli_error(*links, tmp_path / "m", "--baselines-only", "--evaluate", table)
+    assert "link_model.json" in cli_error(*links, tmp_path, "--combine", "--evaluate", table)
+    assert "column 'x'" in cli_error(*COMBINE, "--train", table, "--columns", "x", "--out", tmp_path / "m")

@@ -37,10 +37,10 @@ Scores = Float[np.ndarray, " pairs"]
 
 
 def contact(
-    distance: Int[np.ndarray, " pairs"],
+    distance: Int[np.ndarray, "*pairs"],
     exponent: float = CONTACT_EXPONENT,
     floor: int = CONTACT_FLOOR_BP,
-) -> Float[np.ndarray, " pairs"]:
+) -> Float[np.ndarray, "*pairs"]:
     """Contact that a distance in bp leads one to expect: a power law, flat below the floor."""
     return np.asarray(np.maximum(distance, floor).astype(np.float64) ** -exponent)
 

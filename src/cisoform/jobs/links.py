@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from cisoform.benchmark.link_model import LinkModel, LinkModelConfig
+from cisoform.benchmark.link_store import load_link_model, save_link_model
+from cisoform.benchmark.link_training import predict_fairly, train_links
 from cisoform.benchmark.links import CONTACT_EXPONENT, CONTACT_FLOOR_BP, Scores, evaluate_links
+from cisoform.benchmark.logistic import calibration
 from cisoform.data.tested_pairs import TestedPairs, read_tested_pairs
 from cisoform.genome.fasta import Genome
+from cisoform.jobs.link_files import links_of
+
+COMBINED = "combined"
 
 
 def open_pairs(path: Path, genome: Path | None = None, columns: Sequence[str] = ()) -> TestedPairs:
@@ -47,6 +55,68 @@ def evaluated(
         "notes": list(pairs.notes),
         **found,
     }
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What the combined model says about a table.
+
+    Attributes:
+        links: A row per pair (`jobs.link_files`); the score is the chance that the pair is regulated.
+        about: The model's settings and training table, and the form each cell type took.
+        notes: What to know, one line each.
+        result: As `evaluated`, with the calibration of the chances; None where the table has no answers.
+    """
+
+    links: pl.DataFrame
+    about: dict[str, Any]
+    notes: list[str]
+    result: dict[str, Any] | None
+
+
+def combine(pairs: TestedPairs, model: LinkModel, *, n_draws: int = 1000, seed: int = 0) -> Combined:
+    """Chances of tested pairs by the combined model, scored where the table has answers.
+
+    Raises:
+        InputError: A column is missing, or the answers are of one kind only.
+    """
+    found = predict_fairly(model, pairs)
+    result = None
+    if pairs.regulated is not None:
+        result = evaluated(pairs, {COMBINED: found.chance}, n_draws=n_draws, seed=seed)
+        result["predictors"][COMBINED]["calibration"] = calibration(pairs.truth(), found.chance)
+    about = {
+        "family": model.config.family,
+        "penalty": model.config.penalty,
+        "columns": list(model.columns),
+        "trained_on_sha256": model.about.get("table_sha256"),
+        "forms": dict(found.forms),
+    }
+    return Combined(links_of(pairs, pl.Series(found.chance)), about, list(found.notes), result)
+
+
+def open_combined(path: Path | None) -> LinkModel:
+    """The combined model of a folder or file; None = the one that comes with the package.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
+    return load_link_model(path)
+
+
+def train_combined(
+    pairs: TestedPairs, columns: Sequence[str], folder: Path, *, n_draws: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Fit the combined model with its default settings, save it into a folder, and score it leaving chromosomes out.
+
+    Raises:
+        InputError: The table cannot be learned from, or a column gives the answer away.
+    """
+    model, chance = train_links(pairs, LinkModelConfig(), columns)
+    save_link_model(model, folder)
+    result = evaluated(pairs, {COMBINED: chance}, n_draws=n_draws, seed=seed)
+    result["predictors"][COMBINED]["calibration"] = calibration(pairs.truth(), chance)
+    return {**result, "model": {"columns": list(columns), **model.about}}
 
 
 def summary_rows(result: Mapping[str, Any]) -> list[list[Any]]:
