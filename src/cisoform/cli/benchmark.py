@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from cisoform.cli.common import DeviceOption, JsonOption, OutOption, note, print_json, resolve_device
+from cisoform.cli.common import (
+    DeviceOption,
+    JsonOption,
+    OutOption,
+    SettingsOption,
+    note,
+    print_json,
+    resolve_device,
+)
 from cisoform.errors import InputError
 
 app = typer.Typer(help="A recipe beside its ablations and baselines, as one table.", no_args_is_help=True)
@@ -34,9 +42,7 @@ def isoform(
     chromosomes: Annotated[bool, typer.Option(help="Also train with whole chromosomes held out.")] = True,
     fast_baselines: Annotated[bool, typer.Option("--fast-baselines", help="Smaller baselines.")] = False,
     draws: Annotated[int, typer.Option("--draws", min=0, help="Bootstrap draws of the intervals.")] = 1000,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe.")
-    ] = None,
+    settings: SettingsOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:

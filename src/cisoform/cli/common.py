@@ -36,6 +36,11 @@ DataOption = Annotated[
 OutOption = Annotated[Path, typer.Option("--out", metavar="PATH", help="Where the result goes.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same result.")]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the run at OUT.")]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe.")
+]
+OverwriteDataOption = Annotated[bool, typer.Option("--overwrite", help="Replace a data set at OUT.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 PROGRESS_AFTER_SECONDS = 2.0

@@ -14,9 +14,11 @@ from cisoform.cli.common import (
     GenomeOption,
     JsonOption,
     OutOption,
+    OverwriteDataOption,
+    ResumeOption,
     SeedOption,
+    SettingsOption,
     bytes_text,
-    duration_text,
     note,
     print_json,
     print_table,
@@ -100,7 +102,7 @@ def build(
         int, typer.Option("--genetic-code", help="NCBI table of the nuclear genome.")
     ] = 1,
     seed: SeedOption = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set at OUT.")] = False,
+    overwrite: OverwriteDataOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Build a data set from a genome, an annotation and an expression table."""
@@ -186,15 +188,13 @@ def train(
         ),
     ] = None,
     seed: SeedOption = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run at OUT.")] = False,
+    resume: ResumeOption = False,
     device: DeviceOption = "auto",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe.")
-    ] = None,
+    settings: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model; stop it with Ctrl-C and continue with --resume, to the same result."""
-    from cisoform.cli.training import TrainingBar
+    from cisoform.cli.training import TrainingBar, print_run
     from cisoform.data.isoform_dataset import IsoformDataset
     from cisoform.jobs.isoform_train import choose_recipe, encode_starts, prepare
     from cisoform.jobs.isoform_train import train as run_training
@@ -216,15 +216,7 @@ def train(
             encode_starts(run, device, lambda done, total: update(done, total, "starts"))
     with TrainingBar() as bar:
         result = run_training(run, out, resume=resume, device=device, progress=bar)
-    best = {name: float(value) for name, value in result.best.items()}
-    if as_json:
-        print_json({**vars(result), "best": best})
-        return
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in best.items())
-    typer.echo(
-        f"{out}: {result.step:,} steps in {duration_text(result.seconds)} ({result.reason}); "
-        f"kept step {result.best_step}: valid {scores}"
-    )
+    print_run(result, out, as_json)
 
 
 @app.command(epilog="Example: cisoform isoform evaluate run --data dataset --split test --out scores")

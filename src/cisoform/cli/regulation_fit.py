@@ -11,8 +11,9 @@ from cisoform.cli.common import (
     DeviceOption,
     JsonOption,
     OutOption,
+    ResumeOption,
     SeedOption,
-    duration_text,
+    SettingsOption,
     estimate_line,
     note,
     print_json,
@@ -69,15 +70,13 @@ def fit(
     ] = "xs",
     cache: CacheOption = None,
     seed: SeedOption = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run at OUT.")] = False,
+    resume: ResumeOption = False,
     device: DeviceOption = "auto",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe.")
-    ] = None,
+    settings: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit expression from peaks with Elementary frozen; stop it with Ctrl-C and continue with --resume."""
-    from cisoform.cli.training import TrainingBar
+    from cisoform.cli.training import TrainingBar, print_run
     from cisoform.data.genes import GenesDataset
     from cisoform.jobs.regulation_fit import choose_recipe, monitor_of, prepare
     from cisoform.jobs.regulation_fit import fit as run_fit
@@ -98,13 +97,7 @@ def fit(
         result = run_fit(
             run, out, cache=cache, resume=resume, device=device, progress=bar, planned=_tell, update=update
         )
-    best = {name: float(value) for name, value in result.best.items()}
-    if as_json:
-        print_json({**vars(result), "best": best})
-        return
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in best.items())
-    kept = f"; kept step {result.best_step}: valid {scores}" if best else ""
-    typer.echo(f"{out}: {result.step:,} steps in {duration_text(result.seconds)} ({result.reason}){kept}")
+    print_run(result, out, as_json)
 
 
 def evaluate(

@@ -12,6 +12,7 @@ from cisoform.cli.common import (
     GenomeOption,
     JsonOption,
     OutOption,
+    OverwriteDataOption,
     SeedOption,
     note,
     print_json,
@@ -126,7 +127,7 @@ def build_genes(
         bool,
         typer.Option("--resume", help="Insist on continuing an interrupted build (done anyway if it fits)."),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set at OUT.")] = False,
+    overwrite: OverwriteDataOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Turn multiome files into genes with the peaks round them; a killed build goes on where it was."""

@@ -13,9 +13,11 @@ from cisoform.cli.common import (
     GenomeOption,
     JsonOption,
     OutOption,
+    OverwriteDataOption,
+    ResumeOption,
     SeedOption,
+    SettingsOption,
     bytes_text,
-    duration_text,
     estimate_line,
     note,
     print_json,
@@ -85,7 +87,7 @@ def build_regions(
         int, typer.Option("--workers", min=1, max=256, help="Processes that read the tracks.")
     ] = 1,
     seed: SeedOption = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set at OUT.")] = False,
+    overwrite: OverwriteDataOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Cut tracks into windows of signal levels for pre-training; a killed build goes on where it was."""
@@ -143,15 +145,13 @@ def pretrain(
         str, typer.Option("--recipe", help="tiny, xs, small, base, medium, large or paper.")
     ] = "small",
     seed: SeedOption = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run at OUT.")] = False,
+    resume: ResumeOption = False,
     device: DeviceOption = "auto",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of the recipe.")
-    ] = None,
+    settings: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pre-train Elementary; stop it with Ctrl-C and continue with --resume, to the same result."""
-    from cisoform.cli.training import TrainingBar
+    from cisoform.cli.training import TrainingBar, print_run
     from cisoform.data.regions import RegionDataset
     from cisoform.jobs.elementary import choose_recipe, prepare
     from cisoform.jobs.elementary import pretrain as run_pretraining
@@ -168,13 +168,7 @@ def pretrain(
     )
     with TrainingBar() as bar:
         result = run_pretraining(run, out, resume=resume, device=device, progress=bar)
-    best = {name: float(value) for name, value in result.best.items()}
-    if as_json:
-        print_json({**vars(result), "best": best})
-        return
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in best.items())
-    kept = f"; kept step {result.best_step}: valid {scores}" if best else ""
-    typer.echo(f"{out}: {result.step:,} steps in {duration_text(result.seconds)} ({result.reason}){kept}")
+    print_run(result, out, as_json)
 
 
 def evaluate_run(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from cisoform.cli.common import duration_text, note
+from cisoform.cli.common import duration_text, note, print_json
 
 if TYPE_CHECKING:
     from cisoform.training.protocols import FitResult, Plan, StepReport, ValidationReport
@@ -91,3 +92,16 @@ class TrainingBar:
 
     def finish(self, result: FitResult) -> None:
         """Nothing: the command prints the result."""
+
+
+def print_run(result: FitResult, out: Path, as_json: bool) -> None:
+    """What a training ended with: one line, or JSON."""
+    best = {name: float(value) for name, value in result.best.items()}
+    if as_json:
+        print_json({**vars(result), "best": best})
+        return
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in best.items())
+    kept = f"; kept step {result.best_step}: valid {scores}" if best else ""
+    sys.stdout.write(
+        f"{out}: {result.step:,} steps in {duration_text(result.seconds)} ({result.reason}){kept}\n"
+    )

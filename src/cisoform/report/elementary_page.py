@@ -12,15 +12,11 @@ from typing import Any
 
 from cisoform.report import elementary_plots as plots
 from cisoform.report.compare import Verdict, compare, number, tell
-from cisoform.report.isoform_plots import learning_curve
 from cisoform.report.marks import common_limits, legend_below
 from cisoform.report.page import Page
+from cisoform.report.run_section import add_learning_curve, add_run
 from cisoform.report.style import new_figure, new_rows
 
-BRIEF = (
-    "Briefly trained: this run shows that every step works on these files. Its scores are far from what the same "
-    "model reaches with more steps; do not quote them."
-)
 ADVICE = "Where it loses, use the baseline, or pre-train longer or on more samples."
 HIDDEN_ROWS = (("macro_f1", "macro F1"), ("correlation", "correlation of level"), ("accuracy", "share right"))
 
@@ -66,42 +62,19 @@ def add_elementary_sections(page: Page, results: ElementaryResults, prefix: str 
 
 def what_was_run(page: Page, results: ElementaryResults, prefix: str) -> None:
     """Facts, commands and the curve of learning."""
-    page.section(f"{prefix}What was run")
-    if results.briefly_trained:
-        page.warning(BRIEF)
-    for text in results.warnings:
-        page.warning(text)
-    page.facts(results.facts)
-    if results.commands:
-        page.code("\n".join(results.commands))
-    train = [(row["step"], row["train_loss"]) for row in results.log if row.get("train_loss") is not None]
-    valid = [row for row in results.log if row.get("valid_loss") is not None]
-    if len(valid) < 2 or len(train) < 2:
-        return
-    page.heading("How it learned")
-    figure, (axes,) = new_figure(7.5, 3.0)
-    learning_curve(
-        axes,
-        [number(step) for step, _ in train],
-        [number(loss) for _, loss in train],
-        [number(row["step"]) for row in valid],
-        [number(row.get("valid_bin_correlation")) for row in valid],
+    add_run(page, results, f"{prefix}What was run")
+    add_learning_curve(
+        page,
+        results.log,
+        "valid_bin_correlation",
         score="bin correlation",
         label="validation correlation\nof preserved bins",
-        kept=_lowest([number(row["valid_loss"]) for row in valid]),
-    )
-    page.figure(
-        figure,
-        "Training loss (the sum of three cross-entropies: hidden 6-mers, hidden signal levels, bins of preserved tracks) "
+        caption="Training loss (the sum of three cross-entropies: hidden 6-mers, hidden signal levels, bins of preserved tracks) "
         "and, on validation regions, the correlation of preserved bins. The circled step has the lowest validation loss; "
         "its weights were kept.",
-        "Learning curve of pre-training: training loss and validation correlation over steps",
+        alt="Learning curve of pre-training: training loss and validation correlation over steps",
+        lowest_loss=True,
     )
-
-
-def _lowest(values: Sequence[float]) -> int | None:
-    known = [index for index, value in enumerate(values) if value == value]
-    return min(known, key=lambda index: values[index]) if known else None
 
 
 def hidden(page: Page, results: ElementaryResults, prefix: str) -> None:

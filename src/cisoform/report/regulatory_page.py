@@ -14,15 +14,11 @@ import numpy as np
 
 from cisoform.report import regulatory_plots as plots
 from cisoform.report.compare import Verdict, compare, number, tell
-from cisoform.report.isoform_plots import learning_curve
 from cisoform.report.marks import score_bars_with_ceiling
 from cisoform.report.page import Page
+from cisoform.report.run_section import add_learning_curve, add_run
 from cisoform.report.style import new_figure
 
-BRIEF = (
-    "Briefly trained: this run shows that every step works on these files. Its scores are far from what the same "
-    "model reaches with a full recipe; do not quote them."
-)
 ADVICE = (
     "Where it loses, use the baseline: it is simpler. More cell types, longer pre-training and a longer fit are what "
     "the model gains from."
@@ -90,34 +86,17 @@ def add_regulatory_sections(page: Page, results: RegulatoryResults, prefix: str 
 
 def what_was_run(page: Page, results: RegulatoryResults, prefix: str) -> None:
     """Facts, commands and the curve of learning."""
-    page.section(f"{prefix}What was run")
-    if results.briefly_trained:
-        page.warning(BRIEF)
-    for text in results.warnings:
-        page.warning(text)
-    page.facts(results.facts)
-    if results.commands:
-        page.code("\n".join(results.commands))
-    train = [(row["step"], row["train_loss"]) for row in results.log if row.get("train_loss") is not None]
-    valid = [row for row in results.log if row.get("valid_gene_pearson") is not None]
-    if len(valid) < 2 or len(train) < 2:
-        return
-    page.heading("How it learned")
-    figure, (axes,) = new_figure(7.5, 3.0)
-    learning_curve(
-        axes,
-        [number(step) for step, _ in train],
-        [number(loss) for _, loss in train],
-        [number(row["step"]) for row in valid],
-        [number(row["valid_gene_pearson"]) for row in valid],
+    add_run(page, results, f"{prefix}What was run")
+    add_learning_curve(
+        page,
+        results.log,
+        "valid_gene_pearson",
         score="per-gene Pearson",
         label="validation Pearson\nper gene across groups",
-    )
-    page.figure(
-        figure,
-        "Training loss and, on validation genes, the mean over genes of the correlation across groups. The circled step is the best "
-        "one. A curve that bends down while the loss still falls is over-fitting: fewer steps, more dropout, or more groups.",
-        "Learning curve of the fit: training loss and validation correlation per gene over steps",
+        caption="Training loss and, on validation genes, the mean over genes of the correlation across groups. The circled "
+        "step is the best one. A curve that bends down while the loss still falls is over-fitting: fewer steps, more "
+        "dropout, or more groups.",
+        alt="Learning curve of the fit: training loss and validation correlation per gene over steps",
     )
 
 
