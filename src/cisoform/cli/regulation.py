@@ -8,6 +8,7 @@ from cisoform.cli import (
     regulation_fit,
     regulation_genes,
     regulation_links,
+    regulation_masters,
     regulation_perturb,
     regulation_regions,
     regulation_scale,
@@ -22,4 +23,5 @@ regulation_fit.add_commands(app)
 regulation_score.add_commands(app)
 regulation_links.add_commands(app)
 regulation_perturb.add_commands(app)
+regulation_masters.add_commands(app)
 regulation_scale.add_commands(app)

@@ -1,0 +1,371 @@
+"""`regulation masters` without the command line: readings of factors in cells, their rankings, and a given list."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from cisoform.analysis.grouping import Grouping
+from cisoform.analysis.masters import (
+    MasterConfig,
+    Ranking,
+    combined,
+    judge,
+    label_means,
+    master_table,
+    rank_masters,
+)
+from cisoform.analysis.motif_activity import closing_effects, motif_activity, motif_deviations
+from cisoform.analysis.reader import Reader
+from cisoform.analysis.scores import slots_at_once
+from cisoform.data.genes import GenesDataset
+from cisoform.errors import InputError
+from cisoform.features.states import Update
+from cisoform.genome.files import open_text
+from cisoform.genome.motifs import P_VALUE, Motif, motifs_of, read_motifs
+from cisoform.jobs.chosen_peaks import peaks_of_genes, scan_peaks
+from cisoform.jobs.features import FeatureChoice, compute
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.float64]
+Say = Callable[[str], None]
+
+LEAST_GROUPS = 10
+"""Cells or pools that a label needs."""
+FEATURE, EXPRESSION, WINDOW = "attention_feature", "expression", "window_accessibility"
+ACTIVITY, DEVIATION, COMBINED = "motif_activity", "motif_accessibility", "activity_and_accessibility"
+ONE_UNIT = (ACTIVITY, DEVIATION)
+"""Readings whose columns have one unit and are scaled by one number."""
+MODEL_READINGS = (FEATURE, ACTIVITY, COMBINED)
+"""Readings that ask the model; the others are baselines."""
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Candidate factors.
+
+    Attributes:
+        names: As the list gives them.
+        genes: Number of the gene of each.
+        motifs: Indices of the motifs of each; None = not asked for.
+        left_out: Names of the list without a gene in the data, or without a motif.
+    """
+
+    names: tuple[str, ...]
+    genes: Ints
+    motifs: tuple[tuple[int, ...], ...] | None
+    left_out: tuple[str, ...]
+
+
+def choose_factors(
+    dataset: GenesDataset, names: Sequence[str], strict: bool, motifs: Sequence[Motif] | None, where: str = ""
+) -> Factors:
+    """Candidate factors of a list that the data (and the motif file) know.
+
+    Args:
+        dataset: Whose genes they are.
+        names: Names or ids of genes.
+        strict: An unknown one is an error (written on the command line), not left out (from a file).
+        motifs: Motifs; None = none are needed.
+        where: Their file, for the message.
+
+    Raises:
+        InputError: An unknown factor or one without a motif, with near matches; or fewer than two are left.
+    """
+    known: dict[str, int] = {}
+    for key in ("gene_id", "gene_name"):
+        for row, value in enumerate(dataset.genes[key].to_list()):
+            if value:
+                known.setdefault(value, row)
+    kept: list[tuple[str, int, tuple[int, ...]]] = []
+    left_out = []
+    for name in names:
+        if name not in known:
+            if strict:
+                near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+                mean = f"; did you mean {', '.join(near)}?" if near else ""
+                raise InputError(
+                    f"--tfs {name!r} is not in {dataset.path} ({dataset.genes.height:,} genes){mean}"
+                )
+            left_out.append(name)
+            continue
+        try:
+            found = () if motifs is None else tuple(motifs_of(motifs, name, where))
+        except InputError as error:
+            if strict:
+                raise InputError(f"--tfs {error}") from None
+            left_out.append(name)
+            continue
+        kept.append((name, known[name], found))
+    if len(kept) < 2:
+        what = "genes of the data" if motifs is None else f"genes of the data with a motif in {where}"
+        raise InputError(
+            f"--tfs: {len(kept)} of {len(names):,} names are {what}; at least two are needed ({dataset.path})"
+        )
+    return Factors(
+        tuple(name for name, _, _ in kept),
+        np.array([gene for _, gene, _ in kept], dtype=np.int64),
+        None if motifs is None else tuple(found for _, _, found in kept),
+        tuple(left_out),
+    )
+
+
+def check_labels(grouping: Grouping, least: int = LEAST_GROUPS) -> None:
+    """Refuse labels that nothing can be learned from.
+
+    Raises:
+        InputError: A single label, or one with fewer than ten cells.
+    """
+    if len(grouping.labels) < 2:
+        raise InputError(
+            f"--group-by {grouping.column}: all cells are {grouping.labels[0]!r}; at least two labels are needed"
+        )
+    count = np.bincount(grouping.label, minlength=len(grouping.labels))
+    if count.min() < least:
+        row = int(count.argmin())
+        raise InputError(
+            f"--group-by {grouping.column}: {grouping.labels[row]!r} has {count[row]} cells or pools, at least {least} "
+            "are needed; use a data set of single cells or of knn pools, join labels, or leave it out with --groups"
+        )
+
+
+def has_motif(
+    reader: Reader, peaks: Ints, motifs: Sequence[Motif], factors: Factors, p_value: float
+) -> Flags:
+    """Whether a motif of each factor lies in the window of each peak (peaks, factors).
+
+    Raises:
+        InputError: If no motif of any factor is found.
+    """
+    assert factors.motifs is not None
+    wanted = sorted({index for group in factors.motifs for index in group})
+    hits = scan_peaks(reader, peaks, [motifs[index] for index in wanted], p_value)
+    by_motif = np.zeros((len(peaks), len(wanted)), dtype=bool)
+    by_motif[hits.window, hits.motif] = True
+    if not by_motif.any():
+        raise InputError(
+            f"no motif matches any of the {len(peaks):,} peaks at p <= {p_value:g}; raise --motif-p"
+        )
+    places = [[wanted.index(index) for index in group] for group in factors.motifs]
+    return np.stack([by_motif[:, group].any(axis=1) for group in places], axis=1)
+
+
+def effect_genes(dataset: GenesDataset, most: int, seed: int) -> Ints:
+    """Genes that effects are summed over: all, or so many drawn, ascending."""
+    every = np.arange(dataset.genes.height)
+    if len(every) <= most:
+        return every
+    return np.sort(np.random.default_rng(seed).choice(every, most, replace=False))
+
+
+@dataclass(frozen=True)
+class MotifQuestion:
+    """Readings by motif.
+
+    Attributes:
+        motifs: Of the file.
+        p_value: Of a hit.
+        genes: Whose predictions effects are summed over.
+    """
+
+    motifs: Sequence[Motif]
+    p_value: float
+    genes: Ints
+
+    @classmethod
+    def read(cls, path: Path, genes: Ints, p_value: float = P_VALUE) -> MotifQuestion:
+        """With the motifs of a file."""
+        return cls(read_motifs(path), p_value, genes)
+
+
+def readings(
+    reader: Reader,
+    grouping: Grouping,
+    factors: Factors,
+    choice: FeatureChoice,
+    question: MotifQuestion | None,
+    seed: int = 0,
+    update: Update | None = None,
+) -> dict[str, Numbers]:
+    """Matrices (groups, factors) by the name of the reading.
+
+    The attention feature and the window sum as log1p where they are never negative; expression as the data hold it.
+
+    Args:
+        reader: Model and data, opened for the genes of the factors and of the question.
+        grouping: Groups.
+        factors: Columns.
+        choice: Of the attention feature.
+        question: Asks for the readings by motif; None = without them.
+        seed: Of the background peaks.
+        update: Is told how far the slowest part is.
+    """
+    genes = np.unique(factors.genes)
+    column = np.searchsorted(genes, factors.genes)
+    features = compute(reader, grouping, genes, choice, None if question else update)
+    observed = reader.dataset.expression_matrix(grouping.groups, genes).astype(np.float64)
+    found = {
+        FEATURE: _log(features.feature(choice.form))[:, column],
+        EXPRESSION: observed[:, column],
+        WINDOW: np.log1p(features.window)[:, column],
+    }
+    if question is None:
+        return found
+    peaks = peaks_of_genes(reader, question.genes)
+    has = has_motif(reader, peaks, question.motifs, factors, question.p_value)
+    widest = int(reader.dataset.index.count[question.genes].max())
+    effects = closing_effects(
+        reader, grouping.groups, question.genes, slots_at_once(reader.model, widest), update
+    )
+    signal = reader.signal(grouping.groups, peaks).astype(np.float64)
+    windows = reader.dataset.windows(peaks)
+    gc = np.isin(windows, (1, 2)).mean(axis=1)
+    return {
+        FEATURE: found[FEATURE],
+        ACTIVITY: motif_activity(effects[:, peaks], has),
+        EXPRESSION: found[EXPRESSION],
+        WINDOW: found[WINDOW],
+        DEVIATION: motif_deviations(signal, has, gc, seed),
+    }
+
+
+def _log(values: Numbers) -> Numbers:
+    return values if (values < 0).any() else np.log1p(values)
+
+
+@dataclass(frozen=True)
+class Masters:
+    """What came out.
+
+    Attributes:
+        table: Of all readings (`analysis.masters.master_table`).
+        primary: Name of the reading that figures show.
+        judged: By reading, agreement with the list; empty without one.
+        warnings: What a reader must know.
+    """
+
+    table: pl.DataFrame
+    primary: str
+    judged: dict[str, dict[str, Any]]
+    warnings: list[str]
+
+
+def masters(
+    values: Mapping[str, Numbers],
+    grouping: Grouping,
+    factors: Factors,
+    known: Mapping[int, Sequence[int]],
+    config: MasterConfig,
+    update: Update | None = None,
+) -> Masters:
+    """Rank factors by every reading and judge the rankings.
+
+    Args:
+        values: Of `readings`.
+        grouping: Groups with their labels.
+        factors: Columns.
+        known: By label, the factors that a list names; empty = no list.
+        config: See `MasterConfig`.
+        update: Is told how far it is.
+    """
+    label, n_labels = grouping.label, len(grouping.labels)
+    total = len(values) * (config.n_bootstrap + (config.n_permutations if known else 0))
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        if update is not None:
+            update(done, total)
+
+    rankings = {
+        name: rank_masters(one, label, n_labels, config, name in ONE_UNIT, step)
+        for name, one in values.items()
+    }
+    judged = {}
+    if known:
+        judged = {
+            name: judge(rankings[name], one, label, known, config, name in ONE_UNIT, step)
+            for name, one in values.items()
+        }
+    means = {name: label_means(one, label, n_labels, name in ONE_UNIT) for name, one in values.items()}
+    if ACTIVITY in rankings:
+        rankings[COMBINED] = combined([rankings[name] for name in ONE_UNIT])
+        means[COMBINED] = np.mean([means[name] for name in ONE_UNIT], axis=0)
+        if known:
+            judged[COMBINED] = judge(rankings[COMBINED], None, label, known, config)
+    tables = [
+        master_table(name, one, grouping.labels, factors.names, means[name], config.k)
+        for name, one in rankings.items()
+    ]
+    primary = COMBINED if COMBINED in rankings else FEATURE
+    return Masters(pl.concat(tables), primary, judged, _warnings(primary, rankings, judged))
+
+
+def _warnings(
+    primary: str, rankings: Mapping[str, Ranking], judged: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    said = []
+    if judged:
+        for name in MODEL_READINGS:
+            for other in (EXPRESSION, WINDOW, DEVIATION):
+                if name in judged and other in judged and judged[other]["recall"] >= judged[name]["recall"]:
+                    said.append(
+                        f"{name} does not beat the baseline {other}: recall {judged[name]['recall']:.2f} against "
+                        f"{judged[other]['recall']:.2f}"
+                    )
+    place = rankings[primary].rank
+    same = (place == 1).any(axis=0).sum()
+    if same == 1 and len(place) > 2:
+        said.append(f"{primary}: one factor is first everywhere; does it differ between the labels at all?")
+    return said
+
+
+def read_known(path: Path, grouping: Grouping, factors: Factors) -> tuple[dict[int, list[int]], list[str]]:
+    """A list of known masters: tab-separated, header `label` and `tf`, one pair a line.
+
+    Returns:
+        By label the listed candidates, and listed factors that are no candidates.
+
+    Raises:
+        InputError: With the line: another header, a missing column, an unknown label; or nothing is left.
+    """
+    with open_text(path, "--known") as handle:
+        rows = [
+            (number, line.rstrip("\n").split("\t")) for number, line in enumerate(handle, 1) if line.strip()
+        ]
+    if rows[0][1][:2] != ["label", "tf"]:
+        raise InputError(f"{path}: line 1: header {rows[0][1][:2]!r}, expected label and tf, tab-separated")
+    at = {name: row for row, name in enumerate(factors.names)}
+    found: dict[int, list[int]] = {}
+    missing: list[str] = []
+    for number, cells in rows[1:]:
+        if len(cells) < 2 or not cells[1]:
+            raise InputError(f"{path}: line {number}: {cells!r} has no tf; write label and tf, tab-separated")
+        if cells[0] not in grouping.labels:
+            near = difflib.get_close_matches(cells[0], grouping.labels, n=3)
+            mean = (
+                f"; did you mean {', '.join(near)}?"
+                if near
+                else f"; there are {', '.join(grouping.labels[:20])}"
+            )
+            raise InputError(f"{path}: line {number}: {cells[0]!r} is no label of {grouping.column}{mean}")
+        if cells[1] in at:
+            row = found.setdefault(grouping.labels.index(cells[0]), [])
+            if at[cells[1]] not in row:
+                row.append(at[cells[1]])
+        else:
+            missing.append(cells[1])
+    if not found:
+        raise InputError(
+            f"{path}: names none of the {len(factors.names)} candidates of --tfs; check the names"
+        )
+    return found, missing
