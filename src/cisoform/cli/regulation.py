@@ -13,6 +13,7 @@ from cisoform.cli import (
     regulation_regions,
     regulation_scale,
     regulation_score,
+    regulation_variants,
 )
 
 app = typer.Typer(help="Expression from accessible peaks and tracks (CREformer).", no_args_is_help=True)
@@ -23,5 +24,6 @@ regulation_fit.add_commands(app)
 regulation_score.add_commands(app)
 regulation_links.add_commands(app)
 regulation_perturb.add_commands(app)
+regulation_variants.add_commands(app)
 regulation_masters.add_commands(app)
 regulation_scale.add_commands(app)
