@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cisoform.benchmark.links import baselines, contact, evaluate_links, score_pairs, score_table
+from cisoform.analysis.links import contact
+from cisoform.benchmark.links import baselines, evaluate_links, score_pairs, score_table
 from cisoform.data.tested_pairs import read_tested_pairs
 from cisoform.errors import InputError
 from tests.data.pair_files import some_rows, write_pairs

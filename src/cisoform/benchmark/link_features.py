@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float
 
-from cisoform.benchmark.links import ACCESSIBILITY, H3K27AC, contact
+from cisoform.analysis.links import contact
+from cisoform.benchmark.links import ACCESSIBILITY, H3K27AC
 from cisoform.data.tested_pairs import SIGNALS, UNKNOWN, TestedPairs
 
 LEVELS = np.linspace(0.0, 1.0, 201)

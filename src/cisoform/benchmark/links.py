@@ -6,8 +6,6 @@ CREformer can see at all), in the whole table and in each cell type, beside the 
 * distance: -distance to the TSS;
 * accessibility_powerlaw: accessibility x contact, contact = max(distance, 5 kb)^-0.87;
 * abc_numerator: sqrt(accessibility x H3K27ac) x contact, the numerator of the activity-by-contact score (Fulco 2019).
-
-Exponent and floor are those of the reference figures on the public tables (ABC's own default exponent is 1.024).
 """
 
 from __future__ import annotations
@@ -19,30 +17,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
+from cisoform.analysis.links import contact
 from cisoform.benchmark.link_metrics import METRICS, intervals, link_draws, link_scores, permuted
 from cisoform.benchmark.metrics import GroupBootstrap, paired_difference
 from cisoform.data.tested_pairs import TestedPairs, codes
 
 WINDOW_BP = 150_000
-CONTACT_EXPONENT = 0.87
-CONTACT_FLOOR_BP = 5_000
 ACCESSIBILITY, H3K27AC = "DHS.RPM", "H3K27ac.RPM.expandedRegion"
 BASELINES = ("distance", "accessibility", "accessibility_powerlaw", "abc_numerator")
 NULL_DRAWS = 200
 PREDICTION_COLUMNS = ("chrom", "start", "end", "gene", "score")
 
 Scores = Float[np.ndarray, " pairs"]
-
-
-def contact(
-    distance: Int[np.ndarray, "*pairs"],
-    exponent: float = CONTACT_EXPONENT,
-    floor: int = CONTACT_FLOOR_BP,
-) -> Float[np.ndarray, "*pairs"]:
-    """Contact that a distance in bp leads one to expect: a power law, flat below the floor."""
-    return np.asarray(np.maximum(distance, floor).astype(np.float64) ** -exponent)
 
 
 def baselines(pairs: TestedPairs) -> dict[str, Scores]:
@@ -138,9 +126,10 @@ def evaluate_links(
         seed: Of the draws.
 
     Returns:
-        `counts` of the table, `window` (how many positives lie within 150 kb at all), `baselines` and `predictors`:
-        by name, the metrics over all pairs with intervals, the same under `within_150kb`, for predictors `covered`
-        (share of pairs with a prediction), `minus_baselines` (paired differences of AUPRC), `permuted` and
+        `counts` of the table, `window` (how many positives lie within 150 kb at all), `covered` (the same of the
+        pairs for which every predictor has a score, where these are not all), `baselines` and `predictors`: by name,
+        the metrics over all pairs with intervals, the same under `within_150kb` and `on_covered`, for predictors
+        `covered` (share of pairs with a prediction), `minus_baselines` (paired differences of AUPRC), `permuted` and
         `permuted_within_genes` (nulls, see `link_metrics.permuted`); `cell_types`: the same by cell type, where
         there are several.
 
@@ -177,6 +166,13 @@ def _evaluate(
     whole = _score_all(pairs, scores, n_draws, seed)
     windowed = _score_all(pairs.take(near), {k: v[near] for k, v in scores.items()}, n_draws, seed)
     table = {name: {**whole[name], "within_150kb": windowed[name]} for name in scores}
+    covered = np.logical_and.reduce([np.ones(len(pairs), bool), *(s.covered for s in predictors.values())])
+    found: dict[str, Any] = {"counts": _counts(pairs), "window": _window(pairs, near)}
+    if not covered.all():
+        some = pairs.take(covered)
+        part = _score_all(some, {name: value[covered] for name, value in scores.items()}, n_draws, seed)
+        table = {name: {**row, "on_covered": part[name]} for name, row in table.items()}
+        found["covered"] = _part(pairs, covered)
     for name, brought in predictors.items():
         table[name]["covered"] = float(brought.covered.mean())
         nulls = (
@@ -186,8 +182,7 @@ def _evaluate(
         for key, group in nulls:
             table[name][key] = permuted(pairs.regulated, brought.score, group, min(n_draws, NULL_DRAWS), seed)
     return {
-        "counts": _counts(pairs),
-        "window": _window(pairs, near),
+        **found,
         "baselines": {name: table[name] for name in simple},
         "predictors": {name: table[name] for name in predictors},
     }
@@ -234,9 +229,13 @@ def _counts(pairs: TestedPairs) -> dict[str, Any]:
 
 def _window(pairs: TestedPairs, near: Bool[np.ndarray, " pairs"]) -> dict[str, Any]:
     """What lies within the window: no model that sees only that can find more of the positives."""
-    inside = _counts(pairs.take(near))
-    total = max(_counts(pairs)["positives"], 1)
-    return {"bp": WINDOW_BP, **inside, "share_of_positives": inside["positives"] / total}
+    return {"bp": WINDOW_BP, **_part(pairs, near)}
+
+
+def _part(pairs: TestedPairs, rows: Bool[np.ndarray, " pairs"]) -> dict[str, Any]:
+    """Counts of some of the pairs, and the share of the positives among them: the most that can be recalled."""
+    inside = _counts(pairs.take(rows))
+    return {**inside, "share_of_positives": inside["positives"] / max(_counts(pairs)["positives"], 1)}
 
 
 def score_table(result: Mapping[str, Any]) -> pl.DataFrame:
@@ -246,7 +245,9 @@ def score_table(result: Mapping[str, Any]) -> pl.DataFrame:
     for cell_type, part in parts.items():
         for kind in ("baselines", "predictors"):
             for name, found in part[kind].items():
-                ranges = (("all", part["counts"], found), ("150kb", part["window"], found["within_150kb"]))
+                ranges = [("all", part["counts"], found), ("150kb", part["window"], found["within_150kb"])]
+                if "covered" in part:
+                    ranges.append(("covered", part["covered"], found["on_covered"]))
                 for span, counts, values in ranges:
                     row = {"cell_type": cell_type, "range": span, "predictor": name, "kind": kind[:-1]}
                     row |= {"n_pairs": counts["pairs"], "n_positives": counts["positives"]}

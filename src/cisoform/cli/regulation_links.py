@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cisoform.cli.common import JsonOption, SeedOption, note, print_json, print_table, split_list
+from cisoform.cli.common import DeviceOption, JsonOption, SeedOption, split_list
 from cisoform.cli.regulation_reading import (
+    CacheOption,
+    CellTypesOption,
+    DataOption,
+    GenesOption,
+    GroupByOption,
+    GroupsOption,
+    LabelsOption,
+    LocusTextOption,
     OutDirOption,
     OverwriteOption,
+    Selection,
+    SequenceOnlyOption,
+    SplitOption,
+    StrandOption,
+    TssPeakOption,
     check_out,
-    result_folder,
-    write_tables,
 )
 from cisoform.errors import InputError
 
 if TYPE_CHECKING:
-    import polars as pl
+    from cisoform.jobs.link_reading import LinkConfig
 
 
 def add_commands(app: typer.Typer) -> None:
     """Register `links`."""
     app.command(
         epilog="Example: cisoform regulation links --baselines-only --evaluate training_K562.GRCh38.tsv.gz; "
-        "or cisoform regulation links --combine --evaluate pairs.tsv --out scored"
+        "or cisoform regulation links --combine --evaluate pairs.tsv --out scored; or cisoform regulation links run "
+        "--data genes --group-by cell_type --evaluate pairs.tsv --out links"
     )(links)
 
 
@@ -36,7 +46,24 @@ def links(
         Path | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="With --combine the folder of a --train (default: the model that comes with the package).",
+            help="Run of `regulation fit`, or a converted CREformer; with --combine the folder of a --train (default: "
+            "the model that comes with the package).",
+        ),
+    ] = None,
+    data: DataOption = None,
+    locus_text: LocusTextOption = None,
+    tss_peak: TssPeakOption = None,
+    strand: StrandOption = None,
+    gene: Annotated[
+        str | None,
+        typer.Option("--gene", metavar="NAME", help="Of a locus: symbol of the gene, for --evaluate."),
+    ] = None,
+    evaluate: Annotated[
+        Path | None,
+        typer.Option(
+            "--evaluate",
+            metavar="CRISPR_TSV",
+            help="Tested pairs in the columns of the CRISPR benchmark (EngreitzLab/CRISPR_comparison).",
         ),
     ] = None,
     baselines_only: Annotated[
@@ -50,14 +77,6 @@ def links(
             help="Score a small calibrated model over the table's own columns: signals, distance, neighbours.",
         ),
     ] = False,
-    evaluate: Annotated[
-        Path | None,
-        typer.Option(
-            "--evaluate",
-            metavar="CRISPR_TSV",
-            help="Tested pairs in the columns of the CRISPR benchmark (EngreitzLab/CRISPR_comparison).",
-        ),
-    ] = None,
     train: Annotated[
         Path | None,
         typer.Option(
@@ -80,47 +99,88 @@ def links(
             "--genome", metavar="FASTA", help="Genome of the table, to check that coordinates fit it."
         ),
     ] = None,
+    variant: Annotated[
+        str,
+        typer.Option("--variant", metavar="NAME[,NAME...]", help="Scores of `regulation score`, or all."),
+    ] = "ablation",
+    normalise: Annotated[
+        str, typer.Option("--normalise", metavar="none|share|z", help="Of a score, within its gene.")
+    ] = "z",
+    adjust: Annotated[
+        str,
+        typer.Option(
+            "--adjust",
+            metavar="none|log10|powerlaw",
+            help="Divide by log10(distance), or multiply by contact expected at the distance.",
+        ),
+    ] = "none",
+    genes: GenesOption = None,
+    split: SplitOption = "all",
+    groups: GroupsOption = None,
+    cell_types: CellTypesOption = None,
+    group_by: GroupByOption = None,
+    labels: LabelsOption = None,
+    sequence_only: SequenceOnlyOption = False,
     draws: Annotated[
         int, typer.Option("--draws", min=0, help="Bootstrap draws of whole genes; 0 = no intervals.")
     ] = 1000,
     out: OutDirOption = None,
     overwrite: OverwriteOption = False,
+    cache: CacheOption = None,
     seed: SeedOption = 0,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Score links of elements and genes on tested pairs, beside distance, accessibility and the ABC numerator.
+    """Link peaks and genes by what a model makes of each peak, or by the simple columns of a table of tested pairs.
 
-    Figures are areas under the curve (ties step at once), precision at 70 % recall and the rank of the true element
-    within its gene, over all pairs and over those within 150 kb, which is all that the window of a model can see;
-    intervals resample whole genes. Of a table without the column Regulated, --combine writes the chances alone.
+    A link is the score of a peak, normalised within its gene (z), so that links of different genes compare. On tested
+    pairs it stands beside distance, accessibility and the ABC numerator: areas under the curve (ties step at once),
+    precision at 70 % recall and the rank of the true element within its gene, over all pairs, those within 150 kb and
+    those with a score; intervals resample whole genes. Groups or labels are the cell types of the table. OUT gets the
+    prediction format of the CRISPR benchmark, BED and BEDPE. --combine writes chances alone where there are no answers.
     """
+    from cisoform.cli import link_modes as modes
+
     check_out(out, overwrite)
-    shown = _Shown(out, overwrite, draws, seed, as_json)
+    shown = modes.Shown(out, overwrite, draws, seed, as_json)
+    chosen = Selection(
+        model=model or Path(),
+        data=data,
+        locus_text=locus_text,
+        tss_peak=tss_peak,
+        strand=strand,
+        genes=genes,
+        split=split,
+        groups=groups,
+        cell_types=cell_types,
+        group_by=group_by,
+        labels=labels,
+        sequence_only=sequence_only,
+        cache=cache,
+        device=device,
+        seed=seed,
+    )
     if train is None and columns is not None:
         raise InputError(f"--columns {columns}: is of use with --train alone; leave it out")
-    if baselines_only == combine:
+    if baselines_only and combine:
         raise InputError("give one of --baselines-only and --combine")
+    if baselines_only or combine:
+        _check_tables_only(chosen, gene)
     if baselines_only:
         if model is not None or train is not None:
             raise InputError("--baselines-only takes neither MODEL nor --train; leave them out")
-        _baselines(_needed(evaluate, "--baselines-only"), genome, shown)
-    elif train is not None:
+        modes.run_baselines(_needed(evaluate, "--baselines-only"), genome, shown)
+    elif combine and train is not None:
         if model is not None or evaluate is not None:
             raise InputError("--train takes neither MODEL nor --evaluate: it scores left-out chromosomes")
-        _train(train, genome, split_list(columns) or [], shown)
+        modes.run_train(train, genome, split_list(columns) or [], shown)
+    elif combine:
+        modes.run_combine(model, _needed(evaluate, "--combine"), genome, shown)
     else:
-        _combine(model, _needed(evaluate, "--combine"), genome, shown)
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """Where results go, and how often genes are resampled."""
-
-    out: Path | None
-    overwrite: bool
-    draws: int
-    seed: int
-    as_json: bool
+        if model is None or train is not None:
+            raise InputError("give MODEL with --data or --locus-text, or --baselines-only, or --combine")
+        config = _config(variant, normalise, adjust, gene, chosen, evaluate)
+        modes.run_reading(chosen, config, evaluate, genome, shown)
 
 
 def _needed(path: Path | None, flag: str) -> Path:
@@ -129,82 +189,36 @@ def _needed(path: Path | None, flag: str) -> Path:
     return path
 
 
-def _baselines(path: Path, genome: Path | None, shown: _Shown) -> None:
-    from cisoform.jobs.links import evaluated, open_pairs
-
-    result = evaluated(open_pairs(path, genome), {}, n_draws=shown.draws, seed=shown.seed)
-    _show(result, None, shown)
-
-
-def _train(path: Path, genome: Path | None, columns: list[str], shown: _Shown) -> None:
-    from cisoform.jobs.links import open_pairs, train_combined
-
-    if shown.out is None:
-        raise InputError("--train needs --out DIR, where the model goes")
-    pairs = open_pairs(path, genome, columns)
-    with result_folder(shown.out, shown.overwrite) as folder:
-        result = train_combined(pairs, columns, folder, n_draws=shown.draws, seed=shown.seed)
-        _write(folder, result, None)
-    _print(result, shown.as_json)
+def _check_tables_only(chosen: Selection, gene: str | None) -> None:
+    given = {
+        "--data": chosen.data,
+        "--locus-text": chosen.locus_text,
+        "--genes": chosen.genes,
+        "--gene": gene,
+    }
+    for flag, value in given.items():
+        if value is not None:
+            raise InputError(f"{flag} has no effect on --baselines-only and --combine; leave it out")
 
 
-def _combine(model: Path | None, path: Path, genome: Path | None, shown: _Shown) -> None:
-    from cisoform.jobs.links import combine, open_combined, open_pairs
+def _config(
+    variant: str, normalise: str, adjust: str, gene: str | None, chosen: Selection, evaluate: Path | None
+) -> LinkConfig:
+    from cisoform.analysis.links import ADJUST, NORMALISE
+    from cisoform.jobs.link_reading import LinkConfig
+    from cisoform.jobs.score import parse_variants
 
-    combined = open_combined(model)
-    pairs = open_pairs(path, genome, combined.columns)
-    if pairs.regulated is None and shown.out is None and not shown.as_json:
-        raise InputError(
-            f"{path}: has no column 'Regulated' to score; give --out DIR (or --json) for the chances"
-        )
-    found = combine(pairs, combined, n_draws=shown.draws, seed=shown.seed)
-    extra: dict[str, Any] = {"combined_model": found.about}
-    if found.result is None:
-        extra |= {"n_rows": found.links.height, "notes": [*pairs.notes, *found.notes]}
-        rows = {"rows": found.links.to_dicts()} if shown.as_json and shown.out is None else {}
-        _show({**extra, **rows}, found.links, shown)
-        return
-    result = {**found.result, **extra, "notes": [*found.result["notes"], *found.notes]}
-    _show(result, found.links, shown)
-
-
-def _show(result: dict[str, Any], table: pl.DataFrame | None, shown: _Shown) -> None:
-    """Files into OUT, then the result on stdout."""
-    if shown.out is not None:
-        with result_folder(shown.out, shown.overwrite) as folder:
-            _write(folder, result, table)
-    _print(result, shown.as_json)
-
-
-def _write(folder: Path, result: Mapping[str, Any], table: pl.DataFrame | None) -> None:
-    from cisoform.benchmark.links import score_table
-    from cisoform.cli.common import to_plain
-    from cisoform.genome.files import write_json
-    from cisoform.jobs.link_files import write_links
-
-    if "baselines" in result:
-        write_tables(folder, {"scores": score_table(result)})
-    if table is not None:
-        write_tables(folder, {"links": table})
-        write_links(folder, table)
-    write_json(folder / "links.json", to_plain(result))
-
-
-def _print(result: Mapping[str, Any], as_json: bool) -> None:
-    from cisoform.jobs.links import SUMMARY, summary_rows
-
-    for text in result["notes"]:
-        note(text)
-    if as_json:
-        print_json(result)
-        return
-    if "baselines" not in result:
-        typer.echo(f"{result['n_rows']:,} links; no column 'Regulated', so nothing is scored")
-        return
-    for name, part in {"": result, **result.get("cell_types", {})}.items():
-        counts, window = part["counts"], part["window"]
-        typer.echo(
-            f"{name + ': ' if name else ''}{counts['pairs']:,} pairs, {counts['positives']:,} regulated (prevalence "
-            f"{counts['prevalence']:.3f}); {window['positives']:,} of these within {window['bp'] // 1000} kb"
-        )
-        print_table(SUMMARY, summary_rows(part))
+    chosen.check()
+    for flag, value, known in (("--normalise", normalise, NORMALISE), ("--adjust", adjust, ADJUST)):
+        if value not in known:
+            raise InputError(f"{flag} {value!r} is none of {', '.join(known)}")
+    if gene is not None and chosen.locus_text is None:
+        raise InputError(f"--gene {gene} names the gene of a --locus-text; of data give --genes")
+    if gene is None and chosen.locus_text is not None and evaluate is not None:
+        raise InputError("--evaluate needs --gene NAME with --locus-text: the text does not name its gene")
+    return LinkConfig(
+        variants=parse_variants(variant),
+        normalise=normalise,  # type: ignore[arg-type]
+        adjust=adjust,  # type: ignore[arg-type]
+        gene=gene,
+    )

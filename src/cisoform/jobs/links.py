@@ -9,10 +9,11 @@ from typing import Any
 
 import polars as pl
 
+from cisoform.analysis.links import CONTACT_EXPONENT, CONTACT_FLOOR_BP
 from cisoform.benchmark.link_model import LinkModel, LinkModelConfig
 from cisoform.benchmark.link_store import load_link_model, save_link_model
 from cisoform.benchmark.link_training import predict_fairly, train_links
-from cisoform.benchmark.links import CONTACT_EXPONENT, CONTACT_FLOOR_BP, Scores, evaluate_links
+from cisoform.benchmark.links import Scores, evaluate_links
 from cisoform.benchmark.logistic import calibration
 from cisoform.data.tested_pairs import TestedPairs, read_tested_pairs
 from cisoform.genome.fasta import Genome
@@ -119,16 +120,28 @@ def train_combined(
     return {**result, "model": {"columns": list(columns), **model.about}}
 
 
+def summary_header(result: Mapping[str, Any]) -> list[str]:
+    """Header of `summary_rows`."""
+    more = ["AUPRC with a score"] if "covered" in result else []
+    return [
+        "",
+        "AUPRC",
+        "low",
+        "high",
+        "AUPRC <=150kb",
+        *more,
+        "AUROC",
+        "precision at 70% recall",
+        "MRR in gene",
+    ]
+
+
 def summary_rows(result: Mapping[str, Any]) -> list[list[Any]]:
-    """Rows to print: predictor, AUPRC with its interval, within 150 kb, AUROC, precision at 70 % recall, MRR."""
+    """Rows to print: each predictor with AUPRC, interval, AUPRC within 150 kb and over pairs with a score, and more."""
     rows = []
     for name, found in {**result["baselines"], **result["predictors"]}.items():
         low, high = found.get("intervals", {}).get("auprc", (None, None))
-        near = found["within_150kb"]["auprc"]
+        parts = [found[key]["auprc"] for key in ("within_150kb", "on_covered") if key in found]
         metrics = [found[key] for key in ("auroc", "precision_at_70_recall", "mrr")]
-        rows.append([name, found["auprc"], low, high, near, *metrics])
+        rows.append([name, found["auprc"], low, high, *parts, *metrics])
     return rows
-
-
-SUMMARY = ("", "AUPRC", "low", "high", "AUPRC <=150kb", "AUROC", "precision at 70% recall", "MRR in gene")
-"""Header of `summary_rows`."""
