@@ -104,6 +104,58 @@ def test_tables_of_a_knock_out_and_a_screen(
     assert each["start"].n_unique() == about["n_peaks"]
 
 
+def test_signal_changes_round_the_motif_alone(root: Path, cli: Cli) -> None:
+    motif = ("--tf", "TFA", "--motifs", root / "motifs.meme", "--motif-p", 1e-7, "--controls", 0, "--json")
+
+    def lost(mode: str) -> np.ndarray:
+        return rows(cli(*words(root, *motif, "--mode", mode)))["accessibility_change"].to_numpy()
+
+    near = lost("around-motif")
+    assert near.any() and (lost("zero@motif") == near).all()
+    np.testing.assert_allclose(lost("scale=0.25@motif"), 0.75 * near, rtol=1e-4)
+    floor, everywhere = lost("raise=1e6@motif"), lost("raise=1e6")
+    assert (floor > 0).all()
+    # 151 of 1,029 bases rise to a million, where they were far below it.
+    np.testing.assert_allclose(floor / everywhere, 151 / 1029, rtol=0.02)
+
+
+def test_an_interrupted_screen_goes_on(
+    root: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cisoform.jobs import perturbation
+
+    monkeypatch.setattr(perturbation, "SLOTS_AT_ONCE", 20)
+    batch, calls = perturbation._screen_batch, [0]
+
+    def counted(*args: Any) -> pl.DataFrame:
+        calls[0] += 1
+        if calls[0] == stop:
+            raise KeyboardInterrupt
+        return batch(*args)
+
+    monkeypatch.setattr(perturbation, "_screen_batch", counted)
+    gene = GenesDataset.open(root / "genes").genes["gene_id"][0]
+    line = words(root, "--peaks-of", gene, "--each", "--out")
+    stop = 0
+    assert cli(*line, tmp_path / "whole").exit_code == 0
+    n_batches = calls[0]
+    assert n_batches > 4
+    calls[0], stop = 0, 4
+    assert cli(*line, tmp_path / "cut").exit_code == 130
+    assert not (tmp_path / "cut").exists()
+    calls[0], stop = 0, 0
+    assert cli(*line, tmp_path / "cut").exit_code == 0
+    assert calls[0] == n_batches - 3 and not (tmp_path / "cut.partial").exists()
+    whole, cut = (pl.read_parquet(tmp_path / name / "effects.parquet") for name in ("whole", "cut"))
+    assert whole.equals(cut) and (tmp_path / "cut" / "perturbation.json").exists()
+    # Other settings begin anew.
+    calls[0], stop = 0, 4
+    assert cli(*line, tmp_path / "again").exit_code == 130
+    calls[0], stop = 0, 0
+    assert cli(*line, tmp_path / "again", "--mode", "scale=0.5").exit_code == 0
+    assert calls[0] == n_batches
+
+
 @pytest.mark.golden
 def test_the_released_knock_out_is_the_knock_out_of_that_peak(
     golden_dir: Path, cli: Cli, tmp_path: Path
@@ -214,6 +266,8 @@ BAD: dict[str, tuple[tuple[str, ...], list[str]]] = {
     "no motif file": (("--tf", "TFA", "--motifs", "no.meme"), ["no.meme", "no such file"]),
     "a p-value above 1": (("--tf", "TFA", *MOTIFS, "--motif-p", "2"), ["--motif-p 2"]),
     "a mode that is none": (("--intervals", "hit.bed", "--mode", "halve"), ["'halve'", "scale=F"]),
+    "a place that is none": (("--intervals", "hit.bed", "--mode", "zero@peak"), ["'zero@peak'"]),
+    "a floor without a number": (("--intervals", "hit.bed", "--mode", "raise"), ["'raise'"]),
     "a negative factor": (("--intervals", "hit.bed", "--mode", "scale=-1"), ["'scale=-1'"]),
     "around what motif": (("--intervals", "hit.bed", "--mode", "around-motif"), ["needs --tf"]),
     "an interval beside the peaks": (("--intervals", "miss.bed"), [":1-2", "overlaps no peak", "nearest"]),

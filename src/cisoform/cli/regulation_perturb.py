@@ -78,8 +78,9 @@ def knockout(
         str,
         typer.Option(
             "--mode",
-            metavar="zero|scale=F|raise=V|around-motif",
-            help="Signal of the whole window to 0, times F, or at least V; or to 0 within 75 bp of a motif.",
+            metavar="zero|scale=F|raise=V[@motif]",
+            help="Signal to 0, times F, or at least V, in the whole window; with @motif within 75 bp of a motif "
+            "(around-motif = zero@motif).",
         ),
     ] = "zero",
     each: Annotated[bool, typer.Option("--each", help="Every chosen peak by itself: a screen.")] = False,
@@ -102,10 +103,10 @@ def knockout(
     Every gene's difference stands beside matched controls (as many other peaks of the gene, near in accessibility and
     distance), the change of accessibility weighted by distance, and the mean shift of all genes of the group.
     """
-    factor, least, around = _mode(mode)
+    factor, least, around = read_mode(mode)
     _check_choice(tf, motifs, intervals, peaks_of, motif_p, free=each and locus_text is not None)
     if around and tf is None:
-        raise InputError("--mode around-motif needs --tf and --motifs: it edits the bases round a motif")
+        raise InputError(f"--mode {mode} needs --tf and --motifs: it edits the bases round a motif")
     reading.check_out(out, overwrite)
     chosen = reading.Selection(
         model=model,
@@ -233,24 +234,24 @@ def _insert(opened: Opened, path: Path, out: Path | None, overwrite: bool, as_js
     _say(table.height, out)
 
 
-def _mode(text: str) -> tuple[float, float, bool]:
+def read_mode(text: str) -> tuple[float, float, bool]:
     """Factor, least signal, and whether only round motifs.
 
     Raises:
         InputError: If it is none of the modes.
     """
-    if text in ("zero", "around-motif"):
-        return 0.0, 0.0, text == "around-motif"
-    name, _, value = text.partition("=")
+    what, _, where = ("zero@motif" if text == "around-motif" else text).partition("@")
+    name, _, value = what.partition("=")
     try:
-        number = float(value)
+        number = 0.0 if what == "zero" else float(value)
     except ValueError:
         number = -1.0
-    if name not in ("scale", "raise") or not 0 <= number < float("inf"):
+    if name not in ("zero", "scale", "raise") or not 0 <= number < float("inf") or where not in ("", "motif"):
         raise InputError(
-            f"--mode {text!r} is none of zero, scale=F, raise=V, around-motif (F and V at least 0, like scale=0.5)"
+            f"--mode {text!r} is none of zero, scale=F, raise=V (F and V at least 0, like scale=0.5), each also as "
+            "zero@motif, scale=F@motif, raise=V@motif"
         )
-    return (number, 0.0, False) if name == "scale" else (1.0, number, False)
+    return (1.0, number, bool(where)) if name == "raise" else (number, 0.0, bool(where))
 
 
 def _check_choice(
@@ -362,17 +363,17 @@ def _run_screen(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    from cisoform.jobs.perturbation import screen
-
-    with progress("screening") as update:
-        table = screen(opened.reader, opened.grouping, opened.genes, edit, update)
-    if opened.ids is not None:
-        import polars as pl
-
-        names = pl.Series("peak_id", [opened.ids[row] for row in table["peak"].to_list()])
-        table = table.with_columns(names)
     result = {**what, "each": True, "n_peaks": len(peaks.peaks), **opened.provenance}
-    _write(table, None, peaks, result, out, overwrite)
+    if out is None:
+        table = _screened(opened, edit, None)
+    else:
+        from cisoform.data.partial import WORK, partial_folder
+
+        reading.check_out(out, overwrite)
+        with partial_folder(out, _settings(opened, edit, result), overwrite=overwrite) as folder:
+            table = _screened(opened, edit, folder.path / WORK)
+            _write_into(folder.path, {"effects": table, "peaks": peaks.table}, result)
+            folder.publish(overwrite)
     if as_json:
         print_json({**result, **({} if out else {"rows": table.to_dicts()})})
         return
@@ -380,6 +381,35 @@ def _run_screen(
     columns = ["gene_name", opened.grouping.column, "chrom", "start", "end", "before", "after", "difference"]
     print_table(columns, order.select(columns).rows())
     _say(table.height, out)
+
+
+def _screened(opened: Opened, edit: SignalEdit, keep: Path | None) -> pl.DataFrame:
+    from cisoform.jobs.perturbation import screen
+
+    with progress("screening") as update:
+        table = screen(opened.reader, opened.grouping, opened.genes, edit, update, keep)
+    if opened.ids is None:
+        return table
+    import polars as pl
+
+    return table.with_columns(pl.Series("peak_id", [opened.ids[row] for row in table["peak"].to_list()]))
+
+
+def _settings(opened: Opened, edit: SignalEdit, result: dict[str, Any]) -> dict[str, Any]:
+    """What the batches of a screen depend on."""
+    import hashlib
+
+    from cisoform.cli.common import to_plain
+
+    digest = hashlib.sha256()
+    arrays = [edit.peaks, opened.genes, opened.grouping.groups, opened.grouping.label]
+    arrays += [value.cpu().numpy() for _, value in sorted(opened.model.model.state_dict().items())]
+    arrays += [getattr(getattr(opened.reader, "locus", None), name, None) for name in ("dna", "signal")]
+    if edit.bases is not None:
+        arrays.append(edit.bases)
+    for array in arrays:
+        digest.update(b"" if array is None else array.tobytes())
+    return {"result": to_plain(result), "numbers": digest.hexdigest()}
 
 
 def _say(rows: int, out: Path | None) -> None:
@@ -399,10 +429,14 @@ def _write(
 ) -> None:
     if out is None:
         return
+    tables = {"effects": table, "peaks": peaks.table}
+    with reading.result_folder(out, overwrite) as folder:
+        _write_into(folder, tables if groups is None else {**tables, "groups": groups}, result)
+
+
+def _write_into(folder: Path, tables: dict[str, pl.DataFrame], result: dict[str, Any]) -> None:
     from cisoform.cli.common import to_plain
     from cisoform.genome.files import write_json
 
-    with reading.result_folder(out, overwrite) as folder:
-        tables = {"effects": table, "peaks": peaks.table}
-        reading.write_tables(folder, tables if groups is None else {**tables, "groups": groups})
-        write_json(folder / "perturbation.json", to_plain(result))
+    reading.write_tables(folder, tables)
+    write_json(folder / "perturbation.json", to_plain(result))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import polars as pl
 
 from cisoform.analysis.reader import LocusReader, Reader
 from cisoform.errors import InputError
-from cisoform.genome.motifs import P_VALUE, MotifHits, motifs_of, read_motifs, scan
+from cisoform.genome.motifs import P_VALUE, Motif, MotifHits, motifs_of, read_motifs, scan
 from cisoform.genome.peaks import PEAK_WINDOW, read_peaks
 
 Ints = npt.NDArray[np.int64]
@@ -109,11 +109,34 @@ def choose_by_motif(
             peak.
     """
     motifs = read_motifs(path)
-    groups = [motifs_of(motifs, tf, str(path)) for tf in tfs]
-    wanted = sorted({index for group in groups for index in group})
-    hits = scan_peaks(reader, within, [motifs[index] for index in wanted], p_value)
-    for tf, group in zip(tfs, groups, strict=True):
-        if not np.isin(hits.motif, [wanted.index(index) for index in group]).any():
+    of = {tf: [motifs[index] for index in motifs_of(motifs, tf, str(path))] for tf in tfs}
+    return choose_by_motifs(reader, of, within, p_value, require=True)
+
+
+def choose_by_motifs(
+    reader: AnyReader,
+    motifs_of_tf: Mapping[str, Sequence[Motif]],
+    within: Ints,
+    p_value: float = P_VALUE,
+    require: bool = False,
+) -> ChosenPeaks:
+    """As `choose_by_motif`, of motifs that are there already.
+
+    Args:
+        reader: Model and data.
+        motifs_of_tf: Motifs of each factor.
+        within: Peaks to choose from.
+        p_value: Chance of a hit at one place of random sequence.
+        require: Refuse a factor whose motifs match no peak.
+
+    Raises:
+        InputError: See `require`.
+    """
+    wanted = list({motif.name: motif for group in motifs_of_tf.values() for motif in group}.values())
+    hits = scan_peaks(reader, within, wanted, p_value)
+    found = {wanted[index].name for index in np.unique(hits.motif).tolist()}
+    for tf, group in motifs_of_tf.items():
+        if require and not found & {motif.name for motif in group}:
             raise InputError(
                 f"--tf {tf}: its motif matches none of the {len(within):,} peaks at p <= {p_value:g}; "
                 "raise --motif-p, or choose more genes"

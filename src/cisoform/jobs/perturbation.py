@@ -22,6 +22,7 @@ from cisoform.analysis.reader import SLOTS_AT_ONCE, LocusReader, Reader
 from cisoform.data.locus_text import read_locus_text
 from cisoform.errors import InputError
 from cisoform.features.states import Update
+from cisoform.genome.files import atomic_write
 from cisoform.jobs.chosen_peaks import peaks_of_genes, scan_peaks
 from cisoform.jobs.perturbation_tables import Perturbation, Totals, gene_table, group_table
 
@@ -179,9 +180,22 @@ class _StandIns:
 
 
 def screen(
-    reader: AnyReader, grouping: Grouping, genes: Ints, edit: SignalEdit, update: Update | None = None
+    reader: AnyReader,
+    grouping: Grouping,
+    genes: Ints,
+    edit: SignalEdit,
+    update: Update | None = None,
+    keep: Path | None = None,
 ) -> pl.DataFrame:
     """Edit every chosen peak by itself: a row for every gene, peak in its reach and group (or label).
+
+    Args:
+        reader: Model and data.
+        grouping: Groups that take part.
+        genes: Genes; those without an edited peak in reach are left out.
+        edit: What is edited.
+        update: Is told how far it is.
+        keep: Folder for finished batches: a screen that is run again with the same arguments goes on behind them.
 
     Raises:
         InputError: If no gene has an edited peak in reach.
@@ -190,8 +204,16 @@ def screen(
     edited = EditedPeaks(reader, edit)
     parts = []
     done, total = 0, len(genes) * len(grouping.groups)
-    for inputs in _batches(reader, grouping, genes):
-        parts.append(_screen_batch(reader, grouping, edited, inputs))
+    for number, inputs in enumerate(_batches(reader, grouping, genes)):
+        path = None if keep is None else keep / f"batch-{number:06d}.parquet"
+        if path is not None and path.exists():
+            parts.append(pl.read_parquet(path))
+        else:
+            parts.append(_screen_batch(reader, grouping, edited, inputs))
+            if path is not None:
+                path.parent.mkdir(exist_ok=True)
+                with atomic_write(path, "wb") as handle:
+                    parts[-1].write_parquet(handle)
         done += len(inputs)
         if update is not None:
             update(done, total)
