@@ -88,6 +88,23 @@ def test_tested_pairs_are_scored_beside_baselines(root: Path, cli: Cli) -> None:
     assert null["low"] <= found["counts"]["prevalence"] + 0.1
 
 
+def test_scored_pairs_feed_the_combined_model(root: Path, cli: Cli, tmp_path: Path) -> None:
+    line = words(root, "--variant", "ablation,exact", "--evaluate", root / "pairs.tsv", "--draws", 0)
+    assert cli(*line, "--out", tmp_path / "o").exit_code == 0
+    scored = pl.read_csv(tmp_path / "o" / "pairs.tsv", separator="\t", infer_schema_length=None)
+    given = pl.read_csv(root / "pairs.tsv", separator="\t")
+    assert scored.drop("link_ablation", "link_exact").equals(given)
+    links = pl.read_parquet(tmp_path / "o" / "links.parquet").filter(pl.col("cell_type") == "T")
+    both = scored.with_columns(start=pl.col("chromStart") - 5).join(
+        links, left_on=["measuredGeneEnsemblId", "start"], right_on=["gene_id", "start"]
+    )
+    assert both.height >= scored.height
+    learn = ("regulation", "links", "--combine", "--train", tmp_path / "o" / "pairs.tsv", "--draws", 0)
+    made = cli(*learn, "--columns", "link_ablation,link_exact", "--out", tmp_path / "m", "--json")
+    assert made.exit_code == 0, made.stderr
+    assert "column:link_exact" in (tmp_path / "m" / "link_model.json").read_text()
+
+
 def test_elements_out_of_reach_bound_what_can_be_recalled(root: Path, cli: Cli, tmp_path: Path) -> None:
     rows = imagined(GenesDataset.open(root / "genes"))
     far = {**rows[0], "chromStart": "3", "chromEnd": "4", "Regulated": "TRUE"}

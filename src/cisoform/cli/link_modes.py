@@ -78,6 +78,7 @@ def run_reading(
     chosen: Selection, config: LinkConfig, path: Path | None, genome: Path | None, shown: Shown
 ) -> None:
     """Links from the scores of a model, on tested pairs if there are any."""
+    from cisoform.benchmark.links import score_pairs
     from cisoform.jobs.link_reading import predictions_of, read_links, tested_here
     from cisoform.jobs.links import evaluated, open_pairs
 
@@ -98,19 +99,33 @@ def run_reading(
         "notes": [],
         **opened.provenance,
     }
+    tested: dict[str, Any] = {}
     if pairs is not None:
         some, left, notes = tested_here(pairs, table, str(chosen.data or chosen.locus_text))
         predictions = predictions_of(table, config, some)
         result |= evaluated(some, predictions, n_draws=shown.draws, seed=shown.seed)
         result |= {"left_out": left, "notes": [*result["notes"], *notes]}
-    _show(result, table, shown)
+        tested = {
+            "pairs": some,
+            "scores": {name: score_pairs(part, some) for name, part in predictions.items()},
+        }
+    _show(result, table, shown, tested)
 
 
-def _show(result: dict[str, Any], table: pl.DataFrame | None, shown: Shown) -> None:
+def _show(
+    result: dict[str, Any],
+    table: pl.DataFrame | None,
+    shown: Shown,
+    tested: Mapping[str, Any] | None = None,
+) -> None:
     """Files into OUT, then the result on stdout; rows of links stand there if they have no other place."""
+    from cisoform.jobs.link_files import write_scored_pairs
+
     if shown.out is not None:
         with result_folder(shown.out, shown.overwrite) as folder:
             _write(folder, result, table)
+            if tested:
+                write_scored_pairs(folder, tested["pairs"], tested["scores"])
     elif table is not None and "baselines" not in result:
         result = {**result, "rows": table.to_dicts()}
     _print(result, shown.as_json)

@@ -6,12 +6,15 @@ score, and any further columns of numbers. Nulls are allowed in gene_id and tss.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
-from cisoform.data.tested_pairs import UNKNOWN, TestedPairs
+from cisoform.benchmark.links import PairScores
+from cisoform.data.tested_pairs import UNKNOWN, WHAT, TestedPairs
 from cisoform.genome.files import atomic_write
+from cisoform.genome.pair_table import PairTable
 
 COLUMNS = ("chrom", "start", "end", "gene", "gene_id", "tss", "cell_type", "distance", "score")
 _NAMES = {
@@ -88,3 +91,25 @@ def write_links(folder: Path, links: pl.DataFrame) -> list[str]:
         with atomic_write(folder / name) as handle:
             handle.write(part.write_csv(separator="\t", include_header=False))
     return ["predictions.tsv", "links.bedpe", "links.bed"]
+
+
+def write_scored_pairs(folder: Path, pairs: TestedPairs, scores: Mapping[str, PairScores]) -> str:
+    """Write pairs.tsv: the lines of the table that hold these pairs, with a column link_NAME for each score.
+
+    NA where a pair has no score. `links --combine --train pairs.tsv --columns link_NAME` takes them as features.
+
+    Raises:
+        InputError: The table cannot be read any more.
+    """
+    table = PairTable.read(pairs.path, WHAT)
+    row_of = {line: row for row, line in enumerate(table.lines)}
+    columns = [
+        [f"{value:.7g}" if known else "NA" for value, known in zip(one.score, one.covered, strict=True)]
+        for one in scores.values()
+    ]
+    with atomic_write(folder / "pairs.tsv") as handle:
+        handle.write("\t".join([*table.header, *(f"link_{name}" for name in scores)]) + "\n")
+        for number, line in enumerate(pairs.line.tolist()):
+            cells = [*table.rows[row_of[line]], *(column[number] for column in columns)]
+            handle.write("\t".join(cells) + "\n")
+    return "pairs.tsv"
