@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,18 +12,12 @@ from cisoform.cli.common import (
     DeviceOption,
     JsonOption,
     SeedOption,
-    note,
-    print_json,
-    print_table,
-    progress,
     split_list,
 )
+from cisoform.cli.perturb_run import run_insert, run_perturbation, run_screen
 from cisoform.errors import InputError
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from cisoform.analysis.perturbation import SignalEdit
     from cisoform.cli.regulation_reading import Opened
     from cisoform.jobs.chosen_peaks import ChosenPeaks
 
@@ -46,7 +40,6 @@ PeaksOfOption = Annotated[
 ControlsOption = Annotated[
     int, typer.Option("--controls", min=0, help="Matched controls of every gene; the least p is 1 / (1 + N).")
 ]
-_SHOWN = 20
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -131,9 +124,9 @@ def knockout(
     edit = SignalEdit(peaks.peaks, factor, least, peaks.near if around else None)
     what = {"perturbation": "knockout", "tf": split_list(tf), "mode": mode}
     if each:
-        _run_screen(opened, edit, peaks, what, out, overwrite, as_json)
+        run_screen(opened, edit, peaks, what, out, overwrite, as_json)
     else:
-        _run(opened, edit, peaks, what, controls, seed, out, overwrite, as_json)
+        run_perturbation(opened, edit, peaks, what, controls, seed, out, overwrite, as_json)
 
 
 def knockin(
@@ -199,7 +192,7 @@ def knockin(
             raise InputError(
                 "--insert goes with --locus-text alone, without --tf, --intervals, --peaks-of or --dose"
             )
-        _insert(reading.open_selection(chosen), insert, out, overwrite, as_json)
+        run_insert(reading.open_selection(chosen), insert, out, overwrite, as_json)
         return
     _check_choice(tf, motifs, intervals, peaks_of, motif_p)
     opened = reading.open_selection(chosen)
@@ -209,29 +202,7 @@ def knockin(
     peaks = _choose(opened, tf, motifs, motif_p, intervals, peaks_of).subset(lambda n: dosed(n, dose, seed))
     edit = SignalEdit(peaks.peaks, opened=open_profiles(opened.reader))
     what = {"perturbation": "knockin", "tf": split_list(tf), "dose": dose}
-    _run(opened, edit, peaks, what, controls, seed, out, overwrite, as_json)
-
-
-def _insert(opened: Opened, path: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
-    """Add peaks to a locus and predict before and after."""
-    from cisoform.analysis.reader import LocusReader
-    from cisoform.jobs.chosen_peaks import ChosenPeaks
-    from cisoform.jobs.perturbation import insert_into
-
-    assert isinstance(opened.reader, LocusReader)
-    table, kept, dropped = insert_into(opened.reader, path)
-    if dropped:
-        note(
-            f"beyond the {opened.model.model.config.max_peaks} peaks that the model reads: {', '.join(dropped)}"
-        )
-    result = {"perturbation": "insert", "inserted": kept, "dropped": dropped, **opened.provenance}
-    peaks = ChosenPeaks.of_ids(kept)
-    _write(table, None, peaks, result, out, overwrite)
-    if as_json:
-        print_json({**result, **({} if out else {"rows": table.to_dicts()})})
-        return
-    print_table(table.columns, table.rows())
-    _say(table.height, out)
+    run_perturbation(opened, edit, peaks, what, controls, seed, out, overwrite, as_json)
 
 
 def read_mode(text: str) -> tuple[float, float, bool]:
@@ -302,141 +273,3 @@ def _choose(
     except InputError as error:
         raise InputError(str(error).replace("--genes", "--peaks-of", 1)) from None
     return chosen_peaks.choose_of_gene(opened.reader, genes)
-
-
-def _run(
-    opened: Opened,
-    edit: SignalEdit,
-    peaks: ChosenPeaks,
-    what: dict[str, Any],
-    controls: int,
-    seed: int,
-    out: Path | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    from cisoform.jobs.perturbation import perturb
-
-    with progress("predicting") as update:
-        found = perturb(
-            opened.reader,
-            opened.grouping,
-            opened.genes,
-            edit,
-            n_controls=controls,
-            seed=seed,
-            update=update,
-        )
-    result = {
-        **what,
-        "n_peaks": len(peaks.peaks),
-        "n_controls": controls,
-        "seed": seed,
-        "expression": opened.model.about.get("expression"),
-        **opened.provenance,
-        "groups": found.groups.to_dicts(),
-    }
-    for row in result["groups"]:
-        if row["genes"] > row["genes_with_controls"] and controls:
-            missing = row["genes"] - row["genes_with_controls"]
-            note(
-                f"{row[opened.grouping.column]}: {missing:,} of {row['genes']:,} genes have fewer other peaks "
-                "than edited ones, so no controls"
-            )
-    _write(found.table, found.groups, peaks, result, out, overwrite)
-    if as_json:
-        print_json({**result, **({} if out else {"rows": found.table.to_dicts()})})
-        return
-    order = found.table.sort(found.table["difference"].abs(), descending=True).head(_SHOWN)
-    columns = ["gene_name", opened.grouping.column, "before", "after", "difference", "edited_peaks"]
-    columns += ["control_mean", "p", "accessibility_change"]
-    print_table(columns, order.select(columns).rows())
-    _say(found.table.height, out)
-
-
-def _run_screen(
-    opened: Opened,
-    edit: SignalEdit,
-    peaks: ChosenPeaks,
-    what: dict[str, Any],
-    out: Path | None,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    result = {**what, "each": True, "n_peaks": len(peaks.peaks), **opened.provenance}
-    if out is None:
-        table = _screened(opened, edit, None)
-    else:
-        from cisoform.data.partial import WORK, partial_folder
-
-        reading.check_out(out, overwrite)
-        with partial_folder(out, _settings(opened, edit, result), overwrite=overwrite) as folder:
-            table = _screened(opened, edit, folder.path / WORK)
-            _write_into(folder.path, {"effects": table, "peaks": peaks.table}, result)
-            folder.publish(overwrite)
-    if as_json:
-        print_json({**result, **({} if out else {"rows": table.to_dicts()})})
-        return
-    order = table.sort(table["difference"].abs(), descending=True).head(_SHOWN)
-    columns = ["gene_name", opened.grouping.column, "chrom", "start", "end", "before", "after", "difference"]
-    print_table(columns, order.select(columns).rows())
-    _say(table.height, out)
-
-
-def _screened(opened: Opened, edit: SignalEdit, keep: Path | None) -> pl.DataFrame:
-    from cisoform.jobs.perturbation import screen
-
-    with progress("screening") as update:
-        table = screen(opened.reader, opened.grouping, opened.genes, edit, update, keep)
-    if opened.ids is None:
-        return table
-    import polars as pl
-
-    return table.with_columns(pl.Series("peak_id", [opened.ids[row] for row in table["peak"].to_list()]))
-
-
-def _settings(opened: Opened, edit: SignalEdit, result: dict[str, Any]) -> dict[str, Any]:
-    """What the batches of a screen depend on."""
-    import hashlib
-
-    from cisoform.cli.common import to_plain
-
-    digest = hashlib.sha256()
-    arrays = [edit.peaks, opened.genes, opened.grouping.groups, opened.grouping.label]
-    arrays += [value.cpu().numpy() for _, value in sorted(opened.model.model.state_dict().items())]
-    arrays += [getattr(getattr(opened.reader, "locus", None), name, None) for name in ("dna", "signal")]
-    if edit.bases is not None:
-        arrays.append(edit.bases)
-    for array in arrays:
-        digest.update(b"" if array is None else array.tobytes())
-    return {"result": to_plain(result), "numbers": digest.hexdigest()}
-
-
-def _say(rows: int, out: Path | None) -> None:
-    if out is not None:
-        typer.echo(f"{out}: {rows:,} rows in effects.parquet and effects.tsv")
-    elif rows > _SHOWN:
-        typer.echo(f"the {_SHOWN} largest of {rows:,}; all of them with --out DIR or --json")
-
-
-def _write(
-    table: pl.DataFrame,
-    groups: pl.DataFrame | None,
-    peaks: ChosenPeaks,
-    result: dict[str, Any],
-    out: Path | None,
-    overwrite: bool,
-) -> None:
-    if out is None:
-        return
-    tables = {"effects": table, "peaks": peaks.table}
-    with reading.result_folder(out, overwrite) as folder:
-        _write_into(folder, tables if groups is None else {**tables, "groups": groups}, result)
-
-
-def _write_into(folder: Path, tables: dict[str, pl.DataFrame], result: dict[str, Any]) -> None:
-    from cisoform.cli.common import to_plain
-    from cisoform.genome.files import write_json
-
-    reading.write_tables(folder, tables)
-    write_json(folder / "perturbation.json", to_plain(result))
