@@ -7,6 +7,7 @@ import typer
 from cisoform.cli import (
     regulation_fit,
     regulation_genes,
+    regulation_grn,
     regulation_links,
     regulation_masters,
     regulation_perturb,
@@ -27,3 +28,4 @@ regulation_perturb.add_commands(app)
 regulation_variants.add_commands(app)
 regulation_masters.add_commands(app)
 regulation_scale.add_commands(app)
+regulation_grn.add_commands(app)

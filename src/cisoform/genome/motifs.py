@@ -1,4 +1,4 @@
-"""Motifs of transcription factors: MEME and JASPAR files in, hits on windows out.
+"""Motifs of transcription factors: MEME, JASPAR and HOCOMOCO files in, hits on windows out.
 
 A motif is a matrix of base probabilities. Its score at a place is the sum of log2(probability / background); a hit
 scores at least as much as a random sequence does with the probability `p_value` (the exact distribution, by
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from cisoform.errors import InputError
 from cisoform.genome.files import PathLike, open_text
+from cisoform.genome.hocomoco import is_hocomoco, read_hocomoco
 from cisoform.genome.sequence import decode_dna
 
 UNIFORM: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
@@ -116,7 +117,8 @@ class MotifHits:
 
 
 def read_motifs(path: PathLike) -> list[Motif]:
-    """Motifs of a MEME (version 4 or later) or JASPAR (`>id name` and four rows of counts) file, gzip or not.
+    """Motifs of a file, gzip or not: MEME (version 4 or later), JASPAR (`>id name` and four rows of counts) or
+    HOCOMOCO (`>id` and a row of four counts or frequencies for every position).
 
     Raises:
         InputError: With the line: no motif format, a matrix that is cut short or holds something else, rows that do
@@ -130,6 +132,11 @@ def read_motifs(path: PathLike) -> list[Motif]:
     number, first = lines[0]
     if first.startswith("MEME version"):
         motifs = list(_meme(path, lines[1:]))
+    elif first.startswith(">") and is_hocomoco(lines):
+        motifs = [
+            Motif(name, _factor(name, ""), matrix, sites or SITES_UNKNOWN)
+            for name, matrix, sites in read_hocomoco(path, lines)
+        ]
     elif first.startswith(">"):
         motifs = list(_jaspar(path, lines))
     else:
