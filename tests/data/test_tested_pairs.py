@@ -51,6 +51,14 @@ def test_distances_come_from_coordinates_where_the_table_states_none(tmp_path: P
     np.testing.assert_array_equal(with_.distance, without.distance)
 
 
+def test_two_screens_may_test_a_pair_but_one_only_once(tmp_path: Path) -> None:
+    rows = [{**row, "Dataset": "A"} for row in some_rows(6)]
+    path = write_pairs(tmp_path / "t.tsv", [*rows, {**rows[1], "Dataset": "B"}])
+    assert any("1 of 7 pairs were tested by another screen" in note for note in read_tested_pairs(path).notes)
+    with pytest.raises(InputError, match="line 8: .* stands already at line 3"):
+        read_tested_pairs(write_pairs(path, [*rows, rows[1]]))
+
+
 def test_codes_tell_combinations_apart() -> None:
     code = codes(np.array(["a", "a", "b", "b"]), np.array([1, 2, 1, 1]))
     assert len(set(code.tolist())) == 3 and code[2] == code[3]

@@ -26,7 +26,7 @@ from cisoform.genome.pair_table import MISSING, PairTable
 
 WHAT = "table of tested element-gene pairs"
 SIGNALS = ("DHS.RPM", "H3K27ac.RPM.expandedRegion", "H3K27ac.RPM", "CTCF.RPM", "H3K27me3.RPM", "H3K4me1.RPM")
-"""Signals of an element that the benchmark's tables hold: reads per million of K562, WTC11 ..."""
+"""Signals of an element that the benchmark's tables hold: reads per million."""
 UBIQUITOUS = "measuredGeneUbiquitousExpressed"
 UNKNOWN = -1
 _ANSWER = re.compile(
@@ -89,7 +89,7 @@ class TestedPairs:
     def __len__(self) -> int:
         return len(self.line)
 
-    @cached_property
+    @property
     def mid(self) -> Int[np.ndarray, " pairs"]:
         """Middle of each element."""
         return np.asarray((self.start + self.end) // 2)
@@ -178,8 +178,9 @@ def read_tested_pairs(
             raise InputError(f"{path}: column {name!r} {reason}; it cannot be a feature")
     table = PairTable.read(path, WHAT)
     pairs = _parse(table, columns, sha256_file(path))
-    _refuse_repeats(pairs)
-    notes = [*_check_distances(pairs), *_missing_notes(pairs)]
+    screen = zip(*(table.text(name) for name in ("Dataset", "Reference") if table.has(name)), strict=True)
+    screens = np.array([" ".join(words) for words in screen] or [""] * len(pairs))
+    notes = [*_check_repeats(pairs, screens), *_check_distances(pairs), *_missing_notes(pairs)]
     if chroms is not None:
         notes += _check_assembly(pairs, chroms)
     return replace(pairs, notes=tuple(notes))
@@ -236,26 +237,28 @@ def _distances(
     return np.where(np.isnan(stated), np.abs(mid - tss), stated).astype(np.int64)
 
 
-def _refuse_repeats(pairs: TestedPairs) -> None:
-    code = codes(pairs.element_code, pairs.gene)
+def _check_repeats(pairs: TestedPairs, screens: Shaped[np.ndarray, " pairs"]) -> list[str]:
+    """A screen (Dataset and Reference, where the table has them) tests a pair once; several may test the same."""
+    pair = codes(pairs.element_code, pairs.gene)
+    code = codes(pair, screens)
     _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[inverse] != np.arange(len(code)))
     if len(again):
-        row = int(again[0])
+        row, there = int(again[0]), pairs.line[first[inverse[again[0]]]]
+        name = f"{pairs.name(row)} in {pairs.cell_type[row]}"
         raise InputError(
-            f"{pairs.path}: line {pairs.line[row]}: {pairs.name(row)} in {pairs.cell_type[row]} stands already at "
-            f"line {pairs.line[first[inverse[row]]]}; keep each pair once"
+            f"{pairs.path}: line {pairs.line[row]}: {name} stands already at line {there}; keep each pair once"
         )
+    count = len(pairs) - len(np.unique(pair))
+    return [f"{count:,} of {len(pairs):,} pairs were tested by another screen as well"] if count else []
 
 
 def _check_distances(pairs: TestedPairs) -> list[str]:
     """Stated distances against coordinates: most must agree, or elements and genes are of different assemblies."""
     known = pairs.tss != UNKNOWN
-    notes = []
-    if not known.all():
-        notes.append(
-            f"{int((~known).sum()):,} of {len(pairs):,} pairs have no TSS position; their distance is as stated"
-        )
+    count = int((~known).sum())
+    text = f"{count:,} of {len(pairs):,} pairs have no TSS position; their distance is as stated"
+    notes = [text] if count else []
     if not known.any():
         return notes
     off = np.abs(np.abs(pairs.mid - pairs.tss) - pairs.distance)[known]
