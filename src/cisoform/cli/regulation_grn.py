@@ -18,7 +18,7 @@ from cisoform.errors import InputError
 if TYPE_CHECKING:
     from cisoform.cli.regulation_reading import Opened
     from cisoform.genome.edge_table import EdgeTable
-    from cisoform.jobs.grn import GrnConfig, Network
+    from cisoform.jobs.grn_bags import GrnConfig
 
 _SHOWN = 15
 
@@ -111,7 +111,7 @@ def grn(
     content and length do. Its edges score as sites x what the peak adds. Tables, GraphML, SCENIC+ and CellOracle
     columns, a figure and a page go to OUT; a run that is stopped goes on where it was.
     """
-    from cisoform.jobs.grn import GrnConfig
+    from cisoform.jobs.grn_bags import GrnConfig
     from cisoform.jobs.score import parse_variants
 
     names = parse_variants(variant)
@@ -195,13 +195,17 @@ def _run(
     from cisoform.analysis.grn_scores import draw_bags
     from cisoform.analysis.reader import Reader
     from cisoform.jobs import grn as job
-    from cisoform.jobs import grn_truth
+    from cisoform.jobs import grn_files, grn_truth
     from cisoform.jobs.grn_scoring import open_work, work_key
+    from cisoform.jobs.grn_sites import read_factors
 
     reader, grouping = opened.reader, opened.grouping
     assert isinstance(reader, Reader)
     n_bags = job.check_size(reader, grouping, config)
     counted = _counted(reader, opened.genes, evaluate_split)
+    chosen = read_factors(motifs, reader.dataset)
+    for table in (*tables[0], *tables[1]):  # before the work, not after it
+        grn_truth.matched(table, chosen.names, chosen.gene, opened.genes, reader)
     with _work_folder(out) as work:
         bags = draw_bags(len(grouping.groups), n_bags, config.seed)
         there = open_work(work, work_key(reader, grouping, opened.genes, config.variant, bags, config.seed))
@@ -215,8 +219,9 @@ def _run(
             "evaluation": [grn_truth.evaluate(one, network, reader, config, counted) for one in evaluated],
             "compare": [grn_truth.compare(one, network, reader, counted) for one in compared],
         }
-        result = {**_about(opened, network, config, motifs, evaluate_split), **found}
-        frames = _tables(opened, network)
+        about = grn_files.summary(network, grouping, config, motifs)
+        result = {**about, "evaluate_split": evaluate_split, **opened.provenance, **found}
+        frames = grn_files.all_tables(network, reader, grouping)
         if out is not None:
             _write(out, overwrite, frames, result)
     if as_json:
@@ -234,53 +239,6 @@ def _counted(reader: Any, genes: Any, split: str) -> Any:
     if not counted.any():
         raise InputError(f"--evaluate-split {split}: none of the chosen genes is labelled so")
     return counted
-
-
-def _about(
-    opened: Opened, network: Network, config: GrnConfig, motifs: Path, evaluate_split: str
-) -> dict[str, Any]:
-    import dataclasses
-
-    from cisoform.genome.files import sha256_file
-
-    return {
-        "counts": {
-            "genes": len(opened.genes),
-            "groups": len(opened.grouping.groups),
-            "labels": len(opened.grouping.labels),
-            "factors": len(network.motifs.names),
-            "factors_that_act": int(network.called.sum()),
-            "edges": int(network.edges.network.sum()),
-            "triplets": len(network.triplets.factor),
-        },
-        "warnings": network.warnings,
-        "nulls": [
-            {"kind": null.kind, "n_called": null.n_called, "n_edges": int(null.called.network.sum())}
-            for null in network.nulls
-        ],
-        "settings": dataclasses.asdict(config),
-        "evaluate_split": evaluate_split,
-        "motifs": {"name": motifs.name, "sha256": sha256_file(motifs)},
-        "group_by": opened.grouping.column,
-        "seed": config.seed,
-        **opened.provenance,
-    }
-
-
-def _tables(opened: Opened, network: Network) -> dict[str, Any]:
-    from cisoform.analysis.reader import Reader
-    from cisoform.jobs import grn_files
-
-    assert isinstance(opened.reader, Reader)
-    triplets = grn_files.triplet_table(network, opened.reader, opened.grouping)
-    edges = grn_files.edge_table(network, opened.reader, triplets)
-    return {
-        "factors": grn_files.factor_table(network, opened.reader),
-        "edges": edges,
-        "triplets": triplets,
-        "eregulons": grn_files.scenicplus_table(triplets),
-        "celloracle_links": grn_files.celloracle_table(edges),
-    }
 
 
 def _write(out: Path, overwrite: bool, frames: dict[str, Any], result: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -12,11 +13,49 @@ import polars as pl
 
 from cisoform.analysis.grouping import Grouping
 from cisoform.analysis.reader import Reader
-from cisoform.genome.files import atomic_write
+from cisoform.genome.files import atomic_write, sha256_file
 from cisoform.jobs.grn import Network
+from cisoform.jobs.grn_bags import GrnConfig
 from cisoform.report.files import save_figure
 from cisoform.report.grn_page import write_page
 from cisoform.report.grn_plots import DrawnEdge, network_figure
+
+
+def summary(network: Network, grouping: Grouping, config: GrnConfig, motifs: Path) -> dict[str, Any]:
+    """What grn.json says before any comparison: counts, warnings, nulls, settings, motif file."""
+    return {
+        "counts": {
+            "genes": len(network.genes),
+            "groups": len(grouping.groups),
+            "labels": len(grouping.labels),
+            "factors": len(network.motifs.names),
+            "factors_that_act": int(network.called.sum()),
+            "edges": int(network.edges.network.sum()),
+            "triplets": len(network.triplets.factor),
+        },
+        "warnings": network.warnings,
+        "nulls": [
+            {"kind": null.kind, "n_called": null.n_called, "n_edges": int(null.called.network.sum())}
+            for null in network.nulls
+        ],
+        "settings": asdict(config),
+        "motifs": {"name": motifs.name, "sha256": sha256_file(motifs)},
+        "group_by": grouping.column,
+        "seed": config.seed,
+    }
+
+
+def all_tables(network: Network, reader: Reader, grouping: Grouping) -> dict[str, pl.DataFrame]:
+    """All tables by the name of their file."""
+    triplets = triplet_table(network, reader, grouping)
+    edges = edge_table(network, reader, triplets)
+    return {
+        "factors": factor_table(network, reader),
+        "edges": edges,
+        "triplets": triplets,
+        "eregulons": scenicplus_table(triplets),
+        "celloracle_links": celloracle_table(edges),
+    }
 
 
 def factor_table(network: Network, reader: Reader) -> pl.DataFrame:

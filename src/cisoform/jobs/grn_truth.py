@@ -18,7 +18,8 @@ from cisoform.analysis.perturbation import contact
 from cisoform.analysis.reader import Reader
 from cisoform.errors import InputError
 from cisoform.genome.edge_table import EdgeTable
-from cisoform.jobs.grn import GrnConfig, Network
+from cisoform.jobs.grn import Network
+from cisoform.jobs.grn_bags import GrnConfig
 from cisoform.jobs.grn_sites import peak_strata
 
 Ints = npt.NDArray[np.int64]
@@ -49,25 +50,44 @@ class Listed:
     column: Ints
 
 
-def locate(table: EdgeTable, network: Network, reader: Reader) -> Listed:
-    """Find the factors and genes of a table, by name or id, in any case.
+def matched(
+    table: EdgeTable, names: tuple[str, ...], factor_gene: Ints, genes: Ints, reader: Reader
+) -> tuple[Ints, Ints]:
+    """Factor and column of the gene of every row of a table, by name or id, in any case; -1 = not known.
+
+    Args:
+        table: The table.
+        names: Of the factors.
+        factor_gene: Their gene numbers.
+        genes: Numbers of the target genes.
+        reader: Where they are from.
 
     Raises:
         InputError: No factor, or no gene, of the table is known, with near matches.
     """
-    names = network.sites.factors.names
-    ids = reader.genes["gene_id"].gather(network.sites.factors.gene.tolist()).to_list()
+    ids = reader.genes["gene_id"].gather(factor_gene.tolist()).to_list()
     factors = {str(key).upper(): row for row in range(len(names)) for key in (ids[row], names[row])}
-    genes: dict[str, int] = {}
+    places: dict[str, int] = {}
     for key in ("gene_id", "gene_name"):
-        for place, name in enumerate(reader.genes[key].gather(network.genes.tolist()).to_list()):
+        for place, name in enumerate(reader.genes[key].gather(genes.tolist()).to_list()):
             if name:
-                genes.setdefault(str(name).upper(), place)
+                places.setdefault(str(name).upper(), place)
     factor = np.array([factors.get(name.upper(), -1) for name in table.factor], dtype=np.int64)
-    column = np.array([genes.get(name.upper(), -1) for name in table.gene], dtype=np.int64)
+    column = np.array([places.get(name.upper(), -1) for name in table.gene], dtype=np.int64)
     _known(table, table.factor, factor, names, "factors", "with a motif and a gene")
-    shown = reader.genes["gene_name"].gather(network.genes.tolist()).drop_nulls().to_list()
+    shown = reader.genes["gene_name"].gather(genes.tolist()).drop_nulls().to_list()
     _known(table, table.gene, column, shown, "genes", "among the target genes")
+    return factor, column
+
+
+def locate(table: EdgeTable, network: Network, reader: Reader) -> Listed:
+    """A table on the factors and target genes of a network.
+
+    Raises:
+        InputError: As `matched`.
+    """
+    factors = network.sites.factors
+    factor, column = matched(table, factors.names, factors.gene, network.genes, reader)
     rows = np.flatnonzero((factor >= 0) & (column >= 0))
     at = (factor[rows], column[rows])
     shape = network.edges.score.shape
