@@ -1,0 +1,239 @@
+"""Readings against their planted answers; `READINGS` is the list, a function each, from `Planted` to measures.
+
+A further reading adds one line there. Every function chooses its way of reading on the validation chromosomes and
+scores that one on the test chromosomes, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from cisoform.analysis.epigenome import measure
+from cisoform.analysis.perturbation import SignalEdit
+from cisoform.benchmark import planted as score
+from cisoform.benchmark.planted import Measure
+from cisoform.errors import InputError
+from cisoform.genome.motifs import motifs_of, read_motifs
+from cisoform.jobs.chosen_peaks import ChosenPeaks, choose_by_motif, peaks_of_genes
+from cisoform.jobs.perturbation import perturb
+from cisoform.jobs.planted import Planted
+from cisoform.jobs.score import ScoreConfig, score_peaks
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Reading = Callable[[Planted], list[Measure]]
+
+MODES = ("zero", "around-motif")
+LINK_GOAL, SIGN_GOAL, EFFECT_GOAL = 0.9, 0.95, 0.7
+
+
+def links(planted: Planted) -> list[Measure]:
+    """Which peak acts on which gene: the scores of `score` and `links` against the planted links.
+
+    A pair of a peak and a gene in reach is positive where it adds at least 0.1 to the log rate of the gene in some
+    group, whatever the sign; a pair's score is the highest, or the mean, over groups.
+    """
+    tables = {part: _scored(planted, part) for part in ("valid", "test")}
+    ways = {
+        name: score.auprc(_is_link(planted, score.pairs_of(tables["valid"])), values)
+        for name, values in score.pair_ways(tables["valid"], planted.variants).items()
+    }
+    way = score.choose(ways)
+    pairs = score.pairs_of(tables["test"])
+    truth, gene = _is_link(planted, pairs), pairs["gene"].to_numpy()
+    every = score.pair_ways(tables["test"], planted.variants)
+    simple = score.pair_baselines(pairs, _h3k27ac(planted, pairs), _correlation(planted, pairs))
+    baselines = {name: score.auprc(truth, values) for name, values in simple.items()}
+    found = [
+        Measure(
+            reading="score, links",
+            measure="AUPRC of planted links, either sign",
+            value=score.auprc(truth, every[way]),
+            way=way,
+            valid=ways[way],
+            goal=LINK_GOAL,
+            baselines=baselines,
+            nulls=score.chance(truth, every[way], gene, planted.seed),
+            ways=ways,
+            n=f"{len(truth):,} pairs, {truth.mean():.0%} links",
+        )
+    ]
+    if "ablation" in planted.variants:
+        found.append(_signs_of_links(planted, tables["test"]))
+    return found
+
+
+def _scored(planted: Planted, part: str) -> pl.DataFrame:
+    planted.say(f"links: scoring the peaks of {part} chromosomes in {len(planted.variants)} ways")
+    config = ScoreConfig(variants=planted.variants, samples=0)
+    return score_peaks(planted.reader(part), planted.grouping, planted.genes(part), config)
+
+
+def _is_link(planted: Planted, pairs: pl.DataFrame) -> Flags:
+    """Whether each pair is a planted link."""
+    known = planted.table("links").filter("is_link").select("peak", "gene_id")
+    true = set(known.iter_rows())
+    ids, genes = planted.peak_ids().to_list(), planted.dataset.genes["gene_id"].to_list()
+    return np.array(
+        [(ids[peak], genes[gene]) in true for gene, peak in pairs.select("gene", "peak").iter_rows()]
+    )
+
+
+def _h3k27ac(planted: Planted, pairs: pl.DataFrame) -> Floats | None:
+    """Mean over the groups of the signal at each pair's peak; None where the simulation has no such track."""
+    paths = sorted((planted.files / "tracks").glob("*h3k27ac*.bw"))
+    if not paths:
+        return None
+    wanted = np.unique(pairs["peak"].to_numpy())
+    mean = np.mean([measure(path, planted.dataset.peaks, wanted).values for path in paths], axis=0)
+    return np.asarray(np.nan_to_num(mean[pairs["peak"].to_numpy()]).clip(min=0.0), dtype=np.float64)
+
+
+def _correlation(planted: Planted, pairs: pl.DataFrame) -> Floats:
+    """|Pearson| across groups of a peak's accessibility and a gene's measured expression (which the model lacks)."""
+    peaks, genes = (np.unique(pairs[name].to_numpy()) for name in ("peak", "gene"))
+    signal = _standard(planted.reader("test").signal(planted.groups, peaks).astype(np.float64))
+    observed = _standard(planted.dataset.expression_matrix(planted.groups, genes).astype(np.float64))
+    whole = np.abs(signal.T @ observed)
+    at = np.searchsorted(peaks, pairs["peak"].to_numpy()), np.searchsorted(genes, pairs["gene"].to_numpy())
+    return np.asarray(whole[at], dtype=np.float64)
+
+
+def _standard(values: Floats) -> Floats:
+    """Columns with mean 0 and length 1; 0 where they do not vary."""
+    centred = values - values.mean(axis=0)
+    length = np.linalg.norm(centred, axis=0)
+    return np.asarray(centred / np.where(length > 1e-9, length, np.inf), dtype=np.float64)
+
+
+def _signs_of_links(planted: Planted, table: pl.DataFrame) -> Measure:
+    """Does closing an open peak move the gene in the planted direction? Of links in the groups where they act."""
+    truth = planted.table("links").filter("is_link")
+    names = planted.dataset.groups["name"].to_list()
+    effects = truth.unpivot(
+        [f"effect.{name}" for name in names],
+        index=["peak", "gene_id"],
+        variable_name="group",
+        value_name="effect",
+    ).with_columns(pl.col("group").str.replace("effect.", "", literal=True))
+    at = table.select(
+        peak=planted.peak_ids().gather(table["peak"].to_list()),
+        gene_id=planted.dataset.genes["gene_id"].gather(table["gene"].to_list()),
+        group=pl.Series(planted.grouping.labels).gather(table["label"].to_list()),
+        score="score_ablation",
+    ).join(effects, on=["peak", "gene_id", "group"])
+    effect, value = at["effect"].to_numpy(), at["score"].to_numpy()
+    n = int((np.abs(effect) >= score.NOISE).sum())
+    return Measure(
+        reading="score, links",
+        measure="sign of links, balanced accuracy",
+        value=score.balanced_sign(effect, value),
+        baselines={"every open peak raises": score.balanced_sign(effect, np.ones(len(effect)))},
+        nulls={"answers dealt anew": _dealt_sign(effect, value, planted.seed)},
+        way="ablation",
+        n=f"{n:,} links in groups",
+    )
+
+
+def _dealt_sign(truth: Floats, value: Floats, seed: int, draws: int = 20) -> float:
+    rng = np.random.default_rng(seed)
+    return float(np.mean([score.balanced_sign(rng.permutation(truth), value) for _ in range(draws)]))
+
+
+def knockout(planted: Planted) -> list[Measure]:
+    """Every factor that binds, knocked out by its motif: sign and size of the change of each gene in each group."""
+    tables = {mode: _knockouts(planted, "valid", mode, 0) for mode in MODES}
+    ways = {
+        f"{mode}, {way}": score.rank_agreement(_planted(table), score.knockout_way(table, way))
+        for mode, table in tables.items()
+        for way in score.WAYS
+    }
+    chosen = score.choose(ways)
+    mode, way = chosen.split(", ")
+    table = _knockouts(planted, "test", mode, planted.n_controls)
+    truth, value = _planted(table), score.knockout_way(table, way)
+    simple = {
+        "lost accessibility": table["accessibility_change"].to_numpy(),
+        "mean shift of the model": table["mean_shift"].to_numpy(),
+    }
+    chance = {"another factor's knock-out": score.other_factors(table, value, planted.seed)}
+    if planted.n_controls:
+        chance["matched control peaks"] = np.nan_to_num(
+            table["control_mean"].cast(pl.Float64).to_numpy().astype(np.float64)
+        )
+    strong = int((np.abs(truth) >= score.NOISE).sum())
+
+    def row(what: str, judge: Callable[[Floats, Floats], float], n: int, goal: float | None) -> Measure:
+        return Measure(
+            reading="knockout",
+            measure=what,
+            value=judge(truth, value),
+            way=chosen,
+            valid=ways[chosen] if what.startswith("Spearman of effects above") else None,
+            goal=goal,
+            baselines={name: judge(truth, values) for name, values in simple.items()},
+            nulls={name: judge(truth, values) for name, values in chance.items()},
+            ways=ways,
+            n=f"{n:,} genes in groups x factors",
+            note="chosen by the Spearman of effects above noise",
+        )
+
+    return [
+        row("sign of effects above noise, balanced accuracy", score.balanced_sign, strong, SIGN_GOAL),
+        row("Spearman of effects above noise", score.rank_agreement, strong, EFFECT_GOAL),
+        row("Spearman of all effects", lambda a, b: score.rank_agreement(a, b, False), len(truth), None),
+    ]
+
+
+def _knockouts(planted: Planted, part: str, mode: str, n_controls: int) -> pl.DataFrame:
+    """Knock-outs of all factors whose planted knock-out is known, with the planted change beside."""
+    reader, genes = planted.reader(part), planted.genes(part)
+    truth = planted.table("knockout").select("tf", "gene_id", "group", "delta_log1p_cp10k")
+    within = peaks_of_genes(reader, genes)
+    parts = []
+    for tf in sorted(set(truth["tf"].to_list())):
+        peaks = _peaks_of(planted, part, tf, within)
+        if peaks is None:
+            continue
+        planted.say(f"knockout: {tf}, {mode}, {part} chromosomes")
+        edit = SignalEdit(peaks.peaks, bases=peaks.near if mode == "around-motif" else None)
+        found = perturb(reader, planted.grouping, genes, edit, n_controls=n_controls, seed=planted.seed)
+        parts.append(found.table.with_columns(tf=pl.lit(tf)))
+    if not parts:
+        raise InputError(f"{planted.motifs}: no motif of a factor matches a peak of the {part} chromosomes")
+    return pl.concat(parts).join(truth, on=["tf", "gene_id", "group"])
+
+
+def _peaks_of(planted: Planted, part: str, tf: str, within: npt.NDArray[np.int64]) -> ChosenPeaks | None:
+    """Peaks with the factor's motif; None where there is none."""
+    motifs_of(read_motifs(planted.motifs), tf, str(planted.motifs))
+    try:
+        return choose_by_motif(planted.reader(part), [tf], planted.motifs, within)
+    except InputError as error:
+        if "matches none" in str(error):
+            return None
+        raise
+
+
+def _planted(table: pl.DataFrame) -> Floats:
+    return table["delta_log1p_cp10k"].to_numpy().astype(np.float64)
+
+
+READINGS: Mapping[str, Reading] = {"links": links, "knockout": knockout}
+"""By name, what scores a reading; in the order of the table."""
+
+
+def choose_readings(names: Sequence[str] | None) -> dict[str, Reading]:
+    """Some of the readings, or all.
+
+    Raises:
+        InputError: An unknown one.
+    """
+    for name in names or ():
+        if name not in READINGS:
+            raise InputError(f"--readings {name!r} is unknown; choose from {', '.join(READINGS)}")
+    return {name: READINGS[name] for name in READINGS if names is None or name in names}
