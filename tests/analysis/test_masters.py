@@ -23,12 +23,13 @@ from cisoform.analysis.masters import (
     standardised,
 )
 from cisoform.analysis.motif_activity import (
-    background_peaks,
     closing_effects,
     first_order_effect,
     motif_activity,
     motif_deviations,
     motif_weights,
+    near_peaks,
+    stand_ins,
 )
 from cisoform.analysis.reader import Reader
 from cisoform.jobs.creformer_model import CREformerModel
@@ -164,10 +165,17 @@ def test_motif_deviations_are_high_where_the_peaks_of_a_motif_are_open() -> None
     assert again[2].argmax() == 4
 
 
-def test_background_peaks_are_alike() -> None:
+def test_stand_ins_are_alike() -> None:
     mean, gc = np.arange(500.0), np.arange(500.0)[::-1]
-    found = background_peaks(mean, gc, 3, np.random.default_rng(0))
-    assert np.abs(found - np.arange(500)).max() <= 50 and found.shape == (3, 500)
+    near = near_peaks(mean, gc)
+    assert near.shape == (500, 50) and np.abs(near - np.arange(500)[:, None]).max() <= 50
+    drawn = stand_ins(near, np.random.default_rng(0))
+    assert (
+        drawn.shape == (500,)
+        and np.abs(drawn - np.arange(500)).max() <= 50
+        and (drawn != np.arange(500)).any()
+    )
+    assert near_peaks(mean[:3], gc[:3]).shape == (3, 3)
 
 
 def data(seed: int = 0, n: int = 90) -> tuple[np.ndarray, np.ndarray]:
@@ -231,11 +239,12 @@ def test_bootstraps_keep_the_size_of_every_label() -> None:
 
 
 def test_readings_are_combined_on_one_scale() -> None:
-    loud = Ranking(np.array([[100.0, 0.0, 0.0]]), np.zeros((0, 1, 3)))
-    quiet = Ranking(np.array([[0.0, 0.1, 0.1]]), np.zeros((0, 1, 3)))
-    still = Ranking(np.zeros((1, 3)), np.zeros((0, 1, 3)))
-    np.testing.assert_allclose(combined([loud, quiet]).coefficient, 0.0, atol=1e-9)
-    assert combined([loud, still]).coefficient.argmax() == 0
+    # Mean squares 100 and 1: (10, 0) becomes (sqrt 2, 0), (1, -1) stays.
+    loud = Ranking(np.array([[10.0, 0.0]]), np.zeros((0, 1, 2)))
+    quiet = Ranking(np.array([[1.0, -1.0]]), np.zeros((0, 1, 2)))
+    still = Ranking(np.zeros((1, 2)), np.zeros((0, 1, 2)))
+    np.testing.assert_allclose(combined([loud, quiet]).coefficient, [[(np.sqrt(2) + 1) / 2, -0.5]])
+    np.testing.assert_allclose(combined([quiet, still]).coefficient, [[0.5, -0.5]])
 
 
 def test_the_table_is_sorted_by_place_within_labels() -> None:

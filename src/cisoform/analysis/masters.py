@@ -195,9 +195,9 @@ def permutations(label: Ints, config: MasterConfig) -> Iterator[Ints]:
 
 
 def combined(rankings: Sequence[Ranking]) -> Ranking:
-    """Mean of the coefficients of several readings, each scaled over the factors of a label first.
+    """Mean of the coefficients of several readings, each scaled to mean square 1 over the factors of a label first.
 
-    A reading without variation over the factors of a label says nothing there.
+    Signs stay what they are; a reading that is zero for all factors of a label says nothing there.
     """
     return Ranking(
         np.mean([_scaled(one.coefficient) for one in rankings], axis=0),
@@ -206,9 +206,8 @@ def combined(rankings: Sequence[Ranking]) -> Ranking:
 
 
 def _scaled(values: Numbers) -> Numbers:
-    moved = values - values.mean(axis=-1, keepdims=True)
-    spread = moved.std(axis=-1, keepdims=True)
-    found: Numbers = np.divide(moved, spread, out=np.zeros_like(moved), where=spread > 1e-12)
+    size = np.sqrt((values**2).mean(axis=-1, keepdims=True))
+    found: Numbers = np.divide(values, size, out=np.zeros_like(values), where=size > 1e-12)
     return found
 
 

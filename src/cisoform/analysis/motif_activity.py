@@ -14,6 +14,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.sparse import csr_matrix
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from cisoform.analysis.inputs import PeakInputs, predict
@@ -97,8 +99,10 @@ def motif_deviations(
     """
     total = signal.sum()
     expected = np.outer(signal.sum(axis=1), signal.sum(axis=0)) / total if total else np.zeros_like(signal)
-    order = background_peaks(signal.mean(axis=0), gc, n_backgrounds, np.random.default_rng(seed))
-    count = has.astype(np.float64)
+    rng = np.random.default_rng(seed)
+    near = near_peaks(signal.mean(axis=0), gc)
+    order = (stand_ins(near, rng) for _ in range(n_backgrounds))
+    count = csr_matrix(has.astype(np.float64))
     own = _deviation(signal, expected, count)
     others = np.stack([_deviation(signal[:, rows], expected[:, rows], count) for rows in order])
     spread = others.std(axis=0)
@@ -108,19 +112,19 @@ def motif_deviations(
     return found
 
 
-def _deviation(signal: Numbers, expected: Numbers, count: Numbers) -> Numbers:
-    hope = expected @ count
+def _deviation(signal: Numbers, expected: Numbers, count: csr_matrix) -> Numbers:
+    hope = np.asarray(expected @ count)
     found: Numbers = np.divide(signal @ count - hope, hope, out=np.zeros_like(hope), where=hope > 1e-12)
     return found
 
 
-def background_peaks(mean: Numbers, gc: Numbers, n: int, rng: np.random.Generator) -> Ints:
-    """(n, peaks): in every row each peak is replaced by one of the 50 nearest in rank of accessibility and GC."""
+def near_peaks(mean: Numbers, gc: Numbers) -> Ints:
+    """The 50 peaks nearest each one in rank of accessibility and GC, itself included (peaks, 50)."""
     rank = np.stack([np.argsort(np.argsort(column, kind="stable")) for column in (mean, gc)], axis=1)
-    near = min(_NEAR, len(mean))
-    found = np.empty((n, len(mean)), dtype=np.int64)
-    for peak in range(len(mean)):
-        apart = np.abs(rank - rank[peak]).sum(axis=1)
-        close = np.argpartition(apart, near - 1)[:near]
-        found[:, peak] = rng.choice(close, n)
-    return found
+    _, found = cKDTree(rank).query(rank, k=np.arange(1, min(_NEAR, len(mean)) + 1), p=1)
+    return np.asarray(found, dtype=np.int64)
+
+
+def stand_ins(near: Ints, rng: np.random.Generator) -> Ints:
+    """One of the near peaks for each peak, by chance."""
+    return np.asarray(near[np.arange(len(near)), rng.integers(near.shape[1], size=len(near))])

@@ -14,6 +14,8 @@ from cisoform.cli import (
     regulation_regions,
     regulation_scale,
     regulation_score,
+    regulation_targets,
+    regulation_transition,
     regulation_variants,
 )
 
@@ -27,5 +29,7 @@ regulation_links.add_commands(app)
 regulation_perturb.add_commands(app)
 regulation_variants.add_commands(app)
 regulation_masters.add_commands(app)
+regulation_transition.add_commands(app)
+regulation_targets.add_commands(app)
 regulation_scale.add_commands(app)
 regulation_grn.add_commands(app)
