@@ -79,7 +79,7 @@ def with_elementary(recipe: IsoformRecipe, run: str | None = None) -> IsoformRec
     """The recipe with CREformer's Elementary as its encoder of DNA, on windows that are whole bins.
 
     Tracks of a start are left out now and then, so that a tissue can be predicted without them too. The learning rate
-    is at most 2e-3: on the simulation of `docs/joining.md` the validation part preferred it to the 5e-3 of `tiny`.
+    is at most 2e-3 (our choice; `docs/joining.md` has that of `tiny` beside it, which does no worse).
 
     Args:
         recipe: Any recipe.
