@@ -49,13 +49,27 @@ def test_ranks_put_ties_in_the_middle() -> None:
 def test_many_elements_are_ranked_among_themselves_and_few_among_those_of_training() -> None:
     quantiles = LEVELS * 10  # the training elements: 0 to 10, even
     many = np.linspace(100, 200, 100_000)
-    place, level = normalised(np.array([100.0, 150.0, 200.0]), many, quantiles)
+    high = np.array([100.0, 150.0, 200.0])
+    place, level = normalised(high, many, quantiles, ranks(high, quantiles))
     np.testing.assert_allclose(place, [0, 0.5, 1], atol=0.01)
     np.testing.assert_allclose(level, [0, 5, 10], atol=0.1)
     # Two elements of 9 and 10: 2 parts ranks 1/4 and 3/4 of their own, 100 parts about 0.9 and 1 of training.
-    place, _ = normalised(np.array([9.0, 10.0]), np.array([9.0, 10.0]), quantiles)
+    two = np.array([9.0, 10.0])
+    place, _ = normalised(two, two, quantiles, ranks(two, quantiles))
     np.testing.assert_allclose(place, [(2 * 0.25 + 90) / 102, (2 * 0.75 + 100) / 102], atol=0.01)
-    assert normalised(np.array([np.nan]), np.array([np.nan]), quantiles)[0][0] == 0.5
+    none = np.array([np.nan])
+    assert normalised(none, none, quantiles, none)[0][0] == 0.5
+
+
+def test_few_elements_are_placed_by_their_percentile_in_the_genome(tmp_path: Path) -> None:
+    rows = [{**row, "DHS.percentile": str(float(row[DHS]) / 100)} for row in some_rows(200, seed=4)]
+    table = read_tested_pairs(write_pairs(tmp_path / "t.tsv", rows))
+    reference, few = Reference.of(table), np.arange(6)
+    deep = replace(table, signals={**table.signals, DHS: table.signals[DHS] * 7})
+    raw = raw_features(table.take(few), reference, (DHS,))[f"signal:{DHS}"]
+    np.testing.assert_allclose(raw_features(deep.take(few), reference, (DHS,))[f"signal:{DHS}"], raw)
+    bare = replace(deep, signals={DHS: deep.signals[DHS]})
+    assert (raw_features(bare.take(few), reference, (DHS,))[f"signal:{DHS}"] > raw).all()
 
 
 def _few(tmp_path: Path) -> TestedPairs:

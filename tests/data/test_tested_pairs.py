@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cisoform.data.tested_pairs import codes, read_tested_pairs, refuse_column
+from cisoform.data.pair_columns import refuse_column
+from cisoform.data.tested_pairs import codes, read_tested_pairs
 from cisoform.errors import InputError
 from tests.data.pair_files import some_rows, write_pairs
 

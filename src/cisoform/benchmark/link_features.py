@@ -4,7 +4,8 @@ Made so that they transfer to other screens and cell types:
 
 * signals are quantile-normalised in each cell type to the elements of the table the model was trained on, so that
   depth and assay of a cell type drop out. A screen of few elements picked strong ones, so their ranks among
-  themselves are mixed with their ranks among the training elements: with n elements, n parts to `SHRINK_ELEMENTS`;
+  themselves are mixed with their ranks among the training elements: with n elements, n parts to `SHRINK_ELEMENTS`.
+  The latter is taken by the genome-wide percentile of the cell type where the table has it, which no depth changes;
 * counts of elements and genes near a pair are standardised in each cell type (`link_model.standardise`), so that how
   densely a screen tested drops out;
 * a gene or chromosome appears by its position relative to others alone, never by name.
@@ -25,7 +26,8 @@ from jaxtyping import Float
 
 from cisoform.analysis.links import contact
 from cisoform.benchmark.links import ACCESSIBILITY, H3K27AC
-from cisoform.data.tested_pairs import SIGNALS, UNKNOWN, TestedPairs
+from cisoform.data.pair_columns import PERCENTILES, SIGNALS
+from cisoform.data.tested_pairs import UNKNOWN, TestedPairs
 
 LEVELS = np.linspace(0.0, 1.0, 201)
 """Quantiles that are kept of each signal."""
@@ -68,7 +70,7 @@ class Reference:
     """The signals of the elements of the training table.
 
     Attributes:
-        quantiles: By signal, its values at `LEVELS`.
+        quantiles: By signal and percentile column, its values at `LEVELS`.
         offset: By signal and for "activity", what is added before the logarithm: the 5 % quantile of the positive
             values.
     """
@@ -81,7 +83,7 @@ class Reference:
         """Quantiles over the distinct elements; signals that are missing throughout are left out."""
         quantiles, offset = {}, {}
         first = np.unique(pairs.element_code, return_index=True)[1]
-        for name in SIGNALS:
+        for name in (*SIGNALS, *PERCENTILES.values()):
             values = pairs.signals[name][first] if name in pairs.signals else np.empty(0)
             values = values[np.isfinite(values)]
             if len(values):
@@ -131,7 +133,7 @@ def raw_features(
 
 
 def normalised(
-    values: Array, elements: Array, quantiles: Float[np.ndarray, " levels"]
+    values: Array, elements: Array, quantiles: Float[np.ndarray, " levels"], among: Array
 ) -> tuple[Array, Array]:
     """Rank of each value from 0 to 1, and the training table's value of that rank; a missing one counts as median.
 
@@ -139,12 +141,22 @@ def normalised(
         values: A signal of every pair.
         elements: The same of every element once.
         quantiles: Of the training table's elements, at `LEVELS`.
+        among: Rank of each value among the training elements.
     """
     n = int(np.isfinite(elements).sum())
     own = ranks(values, elements) if n else np.zeros(len(values))
-    place = (n * own + SHRINK_ELEMENTS * ranks(values, quantiles)) / (n + SHRINK_ELEMENTS)
-    place = np.nan_to_num(place, nan=0.5)
+    place = np.nan_to_num((n * own + SHRINK_ELEMENTS * among) / (n + SHRINK_ELEMENTS), nan=0.5)
     return place, np.interp(place, LEVELS, quantiles)
+
+
+def _among_training(pairs: TestedPairs, reference: Reference, name: str) -> Array:
+    """Rank of a signal among the training elements: by genome-wide percentile where both tables have it."""
+    found = ranks(pairs.signals[name], reference.quantiles[name])
+    column = PERCENTILES.get(name, "")
+    if column in pairs.signals and column in reference.quantiles:
+        percentile = ranks(pairs.signals[column], reference.quantiles[column])
+        found = np.where(np.isfinite(percentile), percentile, found)
+    return found
 
 
 def _of_cell_type(
@@ -159,7 +171,8 @@ def _of_cell_type(
     place, level = {}, {}
     for name in signals:
         values = pairs.signals[name]
-        place[name], level[name] = normalised(values, values[first], reference.quantiles[name])
+        among = _among_training(pairs, reference, name)
+        place[name], level[name] = normalised(values, values[first], reference.quantiles[name], among)
         found[f"signal:{name}"] = np.log(level[name] + reference.offset[name])
     activity, offset = np.zeros(len(pairs)), 1.0
     if ACCESSIBILITY in level:

@@ -22,7 +22,8 @@ from scipy.special import expit
 from cisoform.benchmark.link_features import SURROUNDINGS, Reference, raw_features
 from cisoform.benchmark.links import ACCESSIBILITY, H3K27AC
 from cisoform.benchmark.logistic import Logistic, fit_logistic
-from cisoform.data.tested_pairs import SIGNALS, TestedPairs
+from cisoform.data.pair_columns import SIGNALS
+from cisoform.data.tested_pairs import TestedPairs
 from cisoform.errors import InputError
 
 FORMS: Mapping[str, tuple[str, ...]] = {

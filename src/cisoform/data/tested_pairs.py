@@ -9,7 +9,6 @@ the table.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,27 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Bool, Float, Int, Shaped
 
+from cisoform.data.pair_columns import PERCENTILES, SIGNALS, UBIQUITOUS, refuse_column
 from cisoform.errors import InputError
 from cisoform.genome.files import PathLike, sha256_file
 from cisoform.genome.names import map_chromosomes
 from cisoform.genome.pair_table import MISSING, PairTable
 
 WHAT = "table of tested element-gene pairs"
-SIGNALS = ("DHS.RPM", "H3K27ac.RPM.expandedRegion", "H3K27ac.RPM", "CTCF.RPM", "H3K27me3.RPM", "H3K4me1.RPM")
-"""Signals of an element that the benchmark's tables hold: reads per million."""
-UBIQUITOUS = "measuredGeneUbiquitousExpressed"
 UNKNOWN = -1
-_ANSWER = re.compile(
-    r"effect.?size|significan|p.?val|q.?val|fdr|^padj|power|valid.?connection|regulated|direct_|_direct|indirect",
-    re.IGNORECASE,
-)
-_DESIGN = re.compile(
-    r"^(dataset|reference|name|celltype|notes?|guides?.*|.*nperturbed.*|study|screen)$", re.IGNORECASE
-)
-_IDENTITY = re.compile(
-    r"^(chrom|chr|chromstart|chromend|start|end|chrtss|starttss|endtss|measuredgene(symbol|ensemblid)|gene|strand.*)$",
-    re.IGNORECASE,
-)
 _DISAGREE_BP = 5_000
 """Half of the pairs may state a distance that differs by this much from their coordinates."""
 
@@ -62,7 +48,8 @@ class TestedPairs:
         cell_type: Where it was tested.
         regulated: The answer; None where the table has none.
         ubiquitous: 1 for a gene that is expressed in most tissues, 0 else, NaN where it is not known.
-        signals: Signals of the element by name, those of `SIGNALS` that the table has; NaN where missing.
+        signals: Signals of the element by name, those of `SIGNALS` and `PERCENTILES` that the table has; NaN where
+            missing.
         columns: Further numeric columns that were asked for.
         notes: What was noticed, one line each.
     """
@@ -147,17 +134,6 @@ def codes(*keys: Shaped[np.ndarray, " pairs"]) -> Int[np.ndarray, " pairs"]:
     return code
 
 
-def refuse_column(name: str) -> str | None:
-    """Why a column may not be a feature of a predictor; None where it may."""
-    if _ANSWER.search(name):
-        return "holds the answer or how sure the screen was of it"
-    if _DESIGN.search(name):
-        return "tells the screens apart, not the pairs"
-    if _IDENTITY.search(name):
-        return "names the place or the gene, which a predictor would learn by heart"
-    return None
-
-
 def read_tested_pairs(
     path: PathLike, chroms: Mapping[str, int] | None = None, columns: Sequence[str] = ()
 ) -> TestedPairs:
@@ -217,7 +193,7 @@ def _parse(table: PairTable, columns: Sequence[str], sha256: str) -> TestedPairs
         cell_type=table.names("CellType") if table.has("CellType") else np.full(n, "all", dtype=np.str_),
         regulated=table.truths("Regulated") > 0 if table.has("Regulated") else None,
         ubiquitous=table.truths(UBIQUITOUS, optional=True) if table.has(UBIQUITOUS) else np.full(n, np.nan),
-        signals={name: table.numbers(name) for name in SIGNALS if table.has(name)},
+        signals={name: table.numbers(name) for name in (*SIGNALS, *PERCENTILES.values()) if table.has(name)},
         columns={name: table.numbers(name, least=-np.inf) for name in columns},
     )
 
