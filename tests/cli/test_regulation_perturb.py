@@ -194,6 +194,20 @@ def test_knock_ins_open_what_is_closed_by_dose(root: Path, cli: Cli) -> None:
     assert set(one["edited_peaks"]) <= {0.0, 1.0}
 
 
+def test_rounds_follow_factors_from_gene_to_peak(root: Path, cli: Cli, tmp_path: Path) -> None:
+    dataset = GenesDataset.open(root / "genes")
+    word, other = (decode_dna(dataset.windows(np.array([peak]))[0, 500:514]) for peak in (1, 4))
+    (tmp_path / "m.meme").write_text(meme(("TFA", word), (dataset.genes["gene_name"][0], other)))
+    line = ("--tf", "TFA", "--motifs", tmp_path / "m.meme", "--motif-p", 1e-7, "--controls", 0, "--rounds", 2)
+    result = json.loads(cli(*words(root, *line, "--json")).stdout)
+    table = pl.DataFrame(result["rounds_rows"])
+    assert result["rounds"] == 2 and set(table["round"]) == {1, 2}
+    assert table.height == 2 * dataset.genes.height * dataset.groups.height
+    done = cli(*words(root, *line, "--group-by", "cell_type", "--out", tmp_path / "o", command="knockin"))
+    assert done.exit_code == 0, done.stderr
+    assert pl.read_parquet(tmp_path / "o" / "rounds.parquet")["cell_type"].n_unique() == 4
+
+
 def locus_words(root: Path, command: str, text: str, tss: int, *more: object) -> list[object]:
     base = ["regulation", command, root / "short", "--locus-text", root / text, "--tss-peak", tss]
     return [*base, "--strand", "-", "--device", "cpu", *more]
@@ -269,6 +283,8 @@ BAD: dict[str, tuple[tuple[str, ...], list[str]]] = {
     "a place that is none": (("--intervals", "hit.bed", "--mode", "zero@peak"), ["'zero@peak'"]),
     "a floor without a number": (("--intervals", "hit.bed", "--mode", "raise"), ["'raise'"]),
     "a negative factor": (("--intervals", "hit.bed", "--mode", "scale=-1"), ["'scale=-1'"]),
+    "rounds without factors": (("--intervals", "hit.bed", "--rounds", "2"), ["--rounds 2 needs"]),
+    "rounds that reach no gene": (("--tf", "TFA", *MOTIFS, "--rounds", "2"), ["no other factor"]),
     "around what motif": (("--intervals", "hit.bed", "--mode", "around-motif"), ["needs --tf"]),
     "an interval beside the peaks": (("--intervals", "miss.bed"), [":1-2", "overlaps no peak", "nearest"]),
     "an interval elsewhere": (("--intervals", "other.bed"), ["chrZ:1-2", "none of their peaks"]),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cisoform.cli import regulation_reading as reading
-from cisoform.cli.common import note, print_json, print_table, progress
+from cisoform.cli.common import note, print_json, print_table, progress, split_list
 
 if TYPE_CHECKING:
     import polars as pl
 
     from cisoform.analysis.perturbation import SignalEdit
     from cisoform.cli.regulation_reading import Opened
+    from cisoform.features.states import Update
     from cisoform.jobs.chosen_peaks import ChosenPeaks
 
 _SHOWN = 20
@@ -34,7 +36,7 @@ def run_insert(opened: Opened, path: Path, out: Path | None, overwrite: bool, as
         )
     result = {"perturbation": "insert", "inserted": kept, "dropped": dropped, **opened.provenance}
     peaks = ChosenPeaks.of_ids(kept)
-    _write(table, None, peaks, result, out, overwrite)
+    _write({"effects": table, "peaks": peaks.table}, result, out, overwrite)
     if as_json:
         print_json({**result, **({} if out else {"rows": table.to_dicts()})})
         return
@@ -52,6 +54,7 @@ def run_perturbation(
     out: Path | None,
     overwrite: bool,
     as_json: bool,
+    rounds: Callable[[Update], pl.DataFrame] | None = None,
 ) -> None:
     """Edit all chosen peaks at once, beside controls."""
     from cisoform.jobs.perturbation import perturb
@@ -82,9 +85,15 @@ def run_perturbation(
                 f"{row[opened.grouping.column]}: {missing:,} of {row['genes']:,} genes have fewer other peaks "
                 "than edited ones, so no controls"
             )
-    _write(found.table, found.groups, peaks, result, out, overwrite)
+    tables = {"effects": found.table, "peaks": peaks.table, "groups": found.groups}
+    rows = {"rows": found.table.to_dicts()} if as_json and not out else {}
+    if rounds is not None:
+        with progress("propagating") as update:
+            tables["rounds"] = rounds(update)
+        rows |= {"rounds_rows": tables["rounds"].to_dicts()} if rows else {}
+    _write(tables, result, out, overwrite)
     if as_json:
-        print_json({**result, **({} if out else {"rows": found.table.to_dicts()})})
+        print_json({**result, **rows})
         return
     order = found.table.sort(found.table["difference"].abs(), descending=True).head(_SHOWN)
     columns = ["gene_name", opened.grouping.column, "before", "after", "difference", "edited_peaks"]
@@ -160,18 +169,11 @@ def _say(rows: int, out: Path | None) -> None:
 
 
 def _write(
-    table: pl.DataFrame,
-    groups: pl.DataFrame | None,
-    peaks: ChosenPeaks,
-    result: dict[str, Any],
-    out: Path | None,
-    overwrite: bool,
+    tables: dict[str, pl.DataFrame], result: dict[str, Any], out: Path | None, overwrite: bool
 ) -> None:
-    if out is None:
-        return
-    tables = {"effects": table, "peaks": peaks.table}
-    with reading.result_folder(out, overwrite) as folder:
-        _write_into(folder, tables if groups is None else {**tables, "groups": groups}, result)
+    if out is not None:
+        with reading.result_folder(out, overwrite) as folder:
+            _write_into(folder, tables, result)
 
 
 def _write_into(folder: Path, tables: dict[str, pl.DataFrame], result: dict[str, Any]) -> None:
@@ -180,3 +182,21 @@ def _write_into(folder: Path, tables: dict[str, pl.DataFrame], result: dict[str,
 
     reading.write_tables(folder, tables)
     write_json(folder / "perturbation.json", to_plain(result))
+
+
+def all_rounds(
+    opened: Opened, edit: SignalEdit, rounds: int, tf: str | None, motifs: Path | None, motif_p: float
+) -> Callable[[Update], pl.DataFrame] | None:
+    """What predicts all rounds; None where there is one."""
+    from cisoform.analysis.reader import Reader
+
+    if rounds == 1 or tf is None or motifs is None or not isinstance(opened.reader, Reader):
+        return None
+    from cisoform.genome.motifs import motifs_of, read_motifs
+    from cisoform.jobs.propagation import Binding, propagate
+
+    reader, known = opened.reader, read_motifs(motifs)
+    chosen = {row for name in split_list(tf) or [] for row in motifs_of(known, name, str(motifs))}
+    perturbed = {name for row in chosen for name in known[row].tfs}
+    binding = Binding.of(reader, opened.genes, known, perturbed, motif_p)
+    return lambda update: propagate(reader, opened.grouping, opened.genes, edit, binding, rounds, update)

@@ -14,7 +14,7 @@ from cisoform.cli.common import (
     SeedOption,
     split_list,
 )
-from cisoform.cli.perturb_run import run_insert, run_perturbation, run_screen
+from cisoform.cli.perturb_run import all_rounds, run_insert, run_perturbation, run_screen
 from cisoform.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,15 @@ IntervalsOption = Annotated[
 PeaksOfOption = Annotated[
     str | None,
     typer.Option("--peaks-of", metavar="GENE[,GENE...]", help="All peaks in reach of these genes."),
+]
+RoundsOption = Annotated[
+    int,
+    typer.Option(
+        "--rounds",
+        min=1,
+        max=20,
+        help="Of --data by --tf: rounds in which factors whose genes change open or close the peaks with their motifs.",
+    ),
 ]
 ControlsOption = Annotated[
     int, typer.Option("--controls", min=0, help="Matched controls of every gene; the least p is 1 / (1 + N).")
@@ -78,6 +87,7 @@ def knockout(
     ] = "zero",
     each: Annotated[bool, typer.Option("--each", help="Every chosen peak by itself: a screen.")] = False,
     controls: ControlsOption = 20,
+    rounds: RoundsOption = 1,
     genes: reading.GenesOption = None,
     split: reading.SplitOption = "all",
     groups: reading.GroupsOption = None,
@@ -98,6 +108,7 @@ def knockout(
     """
     factor, least, around = read_mode(mode)
     _check_choice(tf, motifs, intervals, peaks_of, motif_p, free=each and locus_text is not None)
+    _check_rounds(rounds, tf, data, each)
     if around and tf is None:
         raise InputError(f"--mode {mode} needs --tf and --motifs: it edits the bases round a motif")
     reading.check_out(out, overwrite)
@@ -122,11 +133,14 @@ def knockout(
     from cisoform.analysis.perturbation import SignalEdit
 
     edit = SignalEdit(peaks.peaks, factor, least, peaks.near if around else None)
-    what = {"perturbation": "knockout", "tf": split_list(tf), "mode": mode}
+    what = {"perturbation": "knockout", "tf": split_list(tf), "mode": mode, "rounds": rounds}
     if each:
         run_screen(opened, edit, peaks, what, out, overwrite, as_json)
     else:
-        run_perturbation(opened, edit, peaks, what, controls, seed, out, overwrite, as_json)
+        run_perturbation(
+            *(opened, edit, peaks, what, controls, seed, out, overwrite, as_json),
+            rounds=all_rounds(opened, edit, rounds, tf, motifs, motif_p),
+        )
 
 
 def knockin(
@@ -150,6 +164,7 @@ def knockin(
         float, typer.Option("--dose", help="Share of the chosen peaks that open, by chance.")
     ] = 1.0,
     controls: ControlsOption = 20,
+    rounds: RoundsOption = 1,
     genes: reading.GenesOption = None,
     split: reading.SplitOption = "all",
     groups: reading.GroupsOption = None,
@@ -195,14 +210,25 @@ def knockin(
         run_insert(reading.open_selection(chosen), insert, out, overwrite, as_json)
         return
     _check_choice(tf, motifs, intervals, peaks_of, motif_p)
+    _check_rounds(rounds, tf, data, each=False)
     opened = reading.open_selection(chosen)
     from cisoform.analysis.knockin import dosed, open_profiles
     from cisoform.analysis.perturbation import SignalEdit
 
     peaks = _choose(opened, tf, motifs, motif_p, intervals, peaks_of).subset(lambda n: dosed(n, dose, seed))
     edit = SignalEdit(peaks.peaks, opened=open_profiles(opened.reader))
-    what = {"perturbation": "knockin", "tf": split_list(tf), "dose": dose}
-    run_perturbation(opened, edit, peaks, what, controls, seed, out, overwrite, as_json)
+    what = {"perturbation": "knockin", "tf": split_list(tf), "dose": dose, "rounds": rounds}
+    run_perturbation(
+        *(opened, edit, peaks, what, controls, seed, out, overwrite, as_json),
+        rounds=all_rounds(opened, edit, rounds, tf, motifs, motif_p),
+    )
+
+
+def _check_rounds(rounds: int, tf: str | None, data: Path | None, each: bool) -> None:
+    if rounds > 1 and (tf is None or data is None or each):
+        raise InputError(
+            f"--rounds {rounds} needs --data and --tf, without --each: it follows factors from gene to peak"
+        )
 
 
 def read_mode(text: str) -> tuple[float, float, bool]:
