@@ -6,7 +6,7 @@ a known mean and variance (van Elteren's stratified rank test; ties and several 
 matched background: every other peak of the stratum, none of them drawn. q-values are those of Benjamini and Hochberg.
 
 The reference tests counts of top peaks (Fisher). Ranks need no cut, and on planted regulation they find ten of ten
-acting factors where counts find seven (`docs/results/grn.md`).
+acting factors where counts find seven or eight (`docs/results/grn.md`).
 """
 
 from __future__ import annotations
