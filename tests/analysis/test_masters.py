@@ -9,13 +9,12 @@ import torch
 from cisoform.analysis.attention_feature import AttentionFeatures, cosines, gene_scores, reference_of
 from cisoform.analysis.grouping import Grouping
 from cisoform.analysis.inputs import predict
+from cisoform.analysis.master_agreement import agreement, judge
 from cisoform.analysis.masters import (
     MasterConfig,
     Ranking,
-    agreement,
     bootstraps,
     combined,
-    judge,
     master_table,
     one_vs_rest,
     rank_masters,

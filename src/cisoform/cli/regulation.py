@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cisoform.cli import (
+    regulation_features,
     regulation_fit,
     regulation_genes,
     regulation_grn,
@@ -12,6 +13,7 @@ from cisoform.cli import (
     regulation_masters,
     regulation_perturb,
     regulation_regions,
+    regulation_report,
     regulation_scale,
     regulation_score,
     regulation_targets,
@@ -28,8 +30,10 @@ regulation_score.add_commands(app)
 regulation_links.add_commands(app)
 regulation_perturb.add_commands(app)
 regulation_variants.add_commands(app)
+regulation_features.add_commands(app)
 regulation_masters.add_commands(app)
 regulation_transition.add_commands(app)
 regulation_targets.add_commands(app)
 regulation_scale.add_commands(app)
 regulation_grn.add_commands(app)
+regulation_report.add_commands(app)

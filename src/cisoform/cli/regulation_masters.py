@@ -1,4 +1,4 @@
-"""`cisoform regulation features` and `masters`: the attention feature of genes, and master factors of cell types."""
+"""`cisoform regulation masters`: the factors that set cell types apart, by several readings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cisoform.cli import regulation_features as shared
 from cisoform.cli import regulation_reading as reading
 from cisoform.cli.common import DeviceOption, JsonOption, SeedOption, note, print_json, print_table, progress
 from cisoform.errors import InputError
@@ -14,134 +15,16 @@ from cisoform.errors import InputError
 if TYPE_CHECKING:
     from cisoform.analysis.grouping import Grouping
     from cisoform.jobs.creformer_model import CREformerModel
-    from cisoform.jobs.features import FeatureChoice
-    from cisoform.jobs.masters import Factors, Masters
-
-VariantOption = Annotated[
-    str,
-    typer.Option(
-        "--variant",
-        metavar="NAME",
-        help="Score of the peaks: exact, ablation, rollout, gradient or released.",
-    ),
-]
-FormOption = Annotated[
-    str,
-    typer.Option(
-        "--form",
-        metavar="cosine|centred|window",
-        help="Window sum times cosine, times centred cosine, or alone.",
-    ),
-]
-ReferenceOption = Annotated[
-    str,
-    typer.Option(
-        "--reference",
-        metavar="cell|label",
-        help="Compare scores with the cell with the largest window sum, or with the mean of that label.",
-    ),
-]
-OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for tables and figures.")]
+    from cisoform.jobs.factors import Factors
+    from cisoform.jobs.masters import Masters
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Register `features` and `masters`."""
-    app.command(
-        epilog="Example: cisoform regulation features run --data genes --genes @tfs.txt --form centred "
-        "--adata rna.h5ad --out features"
-    )(features)
+    """Register `masters`."""
     app.command(
         epilog="Example: cisoform regulation masters run --data genes --tfs @tfs.txt --motifs jaspar.meme "
         "--group-by cell_type --labels cells.tsv --known masters.tsv --out masters"
     )(masters)
-
-
-def features(
-    model: reading.ModelArgument,
-    data: Annotated[
-        Path, typer.Option("--data", metavar="DATASET", help="Folder of `regulation build-genes`.")
-    ],
-    out: OutOption,
-    variant: VariantOption = "exact",
-    form: FormOption = "cosine",
-    reference: ReferenceOption = "cell",
-    adata: Annotated[
-        Path | None,
-        typer.Option(
-            "--adata",
-            metavar="FILE",
-            help="Also write a copy of this .h5ad or .h5mu with the feature as a layer.",
-        ),
-    ] = None,
-    genes: reading.GenesOption = None,
-    split: reading.SplitOption = "all",
-    groups: reading.GroupsOption = None,
-    cell_types: reading.CellTypesOption = None,
-    group_by: reading.GroupByOption = None,
-    labels: reading.LabelsOption = None,
-    overwrite: reading.OverwriteOption = False,
-    cache: reading.CacheOption = None,
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """Attention feature of genes in cells: likeness of the scores of a gene's peaks to a reference, times openness.
-
-    The table holds the window sum, both cosines and the feature of every gene and cell; references.tsv says which cell
-    or label each gene was compared with; features.json how much the feature says beyond the window sum.
-    """
-    choice = _choice(variant, form, reference, group_by)
-    reading.check_out(out, overwrite)
-    from cisoform.jobs import features as job
-
-    if adata is not None:
-        job.check_adata(adata)
-    chosen = reading.Selection(
-        model=model,
-        data=data,
-        genes=genes,
-        split=split,
-        groups=groups,
-        cell_types=cell_types,
-        group_by=group_by,
-        labels=labels,
-        cache=cache,
-        device=device,
-        seed=seed,
-    )
-    opened = reading.open_selection(chosen)
-    reader = opened.reader
-    from cisoform.analysis.reader import Reader
-
-    assert isinstance(reader, Reader)
-    with progress("scoring") as update:
-        found = job.compute(reader, opened.grouping, opened.genes, choice, update)
-    result = {
-        "variant": variant,
-        "form": form,
-        "reference": reference,
-        "n_genes": len(found.genes),
-        "n_groups": len(found.groups),
-        **job.summary(found, choice.form),
-        "seed": seed,
-        **opened.provenance,
-    }
-    for text in result["warnings"]:
-        note(f"warning: {text}")
-    with reading.result_folder(out, overwrite) as folder:
-        if adata is not None:
-            about = {key: result[key] for key in ("variant", "form", "reference", "model", "dataset_hash")}
-            target = folder / adata.name
-            result["adata"] = job.write_into(adata, target, found, reader, choice.form, about)
-        tables = {"references": job.reference_table(found, reader, opened.grouping)}
-        reading.write_tables(folder, {"features": job.feature_table(found, reader, choice.form), **tables})
-        _write_json(folder / "features.json", result)
-    if as_json:
-        print_json(result)
-        return
-    typer.echo(f"{out}: {len(found.genes):,} genes in {len(found.groups):,} groups")
-    if adata is not None:
-        typer.echo(f"{out / adata.name}: layer attention_feature of {result['adata']['cells']:,} cells")
 
 
 def masters(
@@ -156,7 +39,7 @@ def masters(
         str,
         typer.Option("--group-by", metavar="COLUMN", help="Cell types: cell_type, or a column of --labels."),
     ],
-    out: OutOption,
+    out: shared.OutOption,
     motifs: Annotated[
         Path | None,
         typer.Option("--motifs", metavar="FILE", help="Also read factors by their motifs: MEME or JASPAR."),
@@ -178,9 +61,9 @@ def masters(
     permutations: Annotated[
         int, typer.Option("--permutations", min=0, help="With --known: permuted labels for chance.")
     ] = 20,
-    variant: VariantOption = "exact",
-    form: FormOption = "cosine",
-    reference: ReferenceOption = "cell",
+    variant: shared.VariantOption = "exact",
+    form: shared.FormOption = "cosine",
+    reference: shared.ReferenceOption = "cell",
     groups: reading.GroupsOption = None,
     cell_types: reading.CellTypesOption = None,
     labels: reading.LabelsOption = None,
@@ -196,7 +79,7 @@ def masters(
     motifs also the motif's activity (what the model's predictions owe to the peaks that hold it), beside how open these
     peaks are, and both joined.
     """
-    choice = _choice(variant, form, reference, group_by)
+    choice = shared.choose_feature(variant, form, reference, group_by)
     if not 0 < motif_p < 1:
         raise InputError(f"--motif-p {motif_p:g} must lie between 0 and 1")
     if not 0 < c < float("inf"):
@@ -205,23 +88,24 @@ def masters(
     from cisoform.analysis.masters import MasterConfig
     from cisoform.analysis.reader import Reader
     from cisoform.data.genes import GenesDataset
+    from cisoform.jobs import factors as lists
     from cisoform.jobs import masters as job
     from cisoform.jobs.readings import names_of
 
     names = names_of(tfs, "--tfs") or []
     dataset = GenesDataset.open(data)
-    wide = job.effect_genes(dataset, effect_genes, seed)
+    wide = lists.effect_genes(dataset, effect_genes, seed)
     question = None if motifs is None else job.MotifQuestion.read(motifs, wide, motif_p)
-    factors = job.choose_factors(
+    factors = lists.choose_factors(
         dataset, names, not tfs.startswith("@"), question.motifs if question else None, str(motifs)
     )
     config = MasterConfig(c=c, k=k, n_bootstrap=bootstrap, n_permutations=permutations, seed=seed)
     truth: dict[int, list[int]] = {}
 
     def check(loaded: CREformerModel, grouping: Grouping) -> None:
-        job.check_labels(grouping)
+        lists.check_labels(grouping)
         if known is not None:
-            listed, missing = job.read_known(known, grouping, factors)
+            listed, missing = lists.read_known(known, grouping, factors)
             truth.update(listed)
             if missing:
                 note(f"{known}: {len(missing):,} listed factors are no candidates, as {missing[0]!r}")
@@ -286,7 +170,7 @@ def _finish(
         note(f"warning: {text}")
     with reading.result_folder(out, overwrite) as folder:
         reading.write_tables(folder, {"masters": found.table})
-        _write_json(folder / "masters.json", result)
+        shared.write_result(folder / "masters.json", result)
         shown = found.table.filter(pl.col("reading") == found.primary)
         save_figure(dot_plot(shown, k, f"masters by {found.primary.replace('_', ' ')}"), folder / "masters")
     head = found.table.filter((pl.col("reading") == found.primary) & (pl.col("rank") <= k))
@@ -305,32 +189,3 @@ def _finish(
         keys = ("recall", "mrr", "permuted_recall", "permuted_mrr")
         table = [[name, *(by.get(key) for key in keys)] for name, by in found.judged.items()]
         print_table(("reading", f"recall@{k}", "MRR", "recall, permuted", "MRR, permuted"), table)
-
-
-def _choice(variant: str, form: str, reference: str, group_by: str | None) -> FeatureChoice:
-    """The attention feature that the flags ask for.
-
-    Raises:
-        InputError: A value that is none, or a reference without labels.
-    """
-    from cisoform.analysis.attention_feature import FORMS, REFERENCES
-    from cisoform.analysis.scores import VARIANTS
-    from cisoform.jobs.features import FeatureChoice
-
-    for flag, value, known in (
-        ("--variant", variant, VARIANTS),
-        ("--form", form, FORMS),
-        ("--reference", reference, REFERENCES),
-    ):
-        if value not in known:
-            raise InputError(f"{flag} {value!r} is none of {', '.join(known)}")
-    if reference == "label" and group_by is None:
-        raise InputError("--reference label needs --group-by COLUMN: the labels to choose from")
-    return FeatureChoice(variant=variant, form=form, reference=reference)  # type: ignore[arg-type]
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    from cisoform.cli.common import to_plain
-    from cisoform.genome.files import write_json
-
-    write_json(path, to_plain(value))

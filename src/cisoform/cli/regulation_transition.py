@@ -183,12 +183,16 @@ def notes_of(setting: Setting, found: Screened) -> list[str]:
     said = []
     if setting.states.space is None:
         said.append("fewer than 10 cells or pools in a state: no neighbours, energy distances or picture")
-    best = found.table.row(0, named=True)
+    single = found.table.filter(found.table["p"].is_not_null())
+    best = single.row(0, named=True)
     if best["p"] > 0.05:
         said.append(f"{best['tf']} is first, but random peak sets do as well (p {best['p']:.2f})")
-    single = found.table.filter(found.table["motif_difference"].is_not_null())
+    if found.table["energy_drop"][0] is not None and found.table["energy_drop"][0] < 0:
+        said.append(
+            f"{found.table['tf'][0]} has the highest cosine but overshoots: cells end farther from the target"
+        )
     simple = single.sort("accessibility_cosine", descending=True)["tf"][0]
-    if single.height and simple == single["tf"][0]:
+    if simple == single["tf"][0]:
         said.append(f"accessibility without the model puts the same factor first ({simple})")
     return said
 

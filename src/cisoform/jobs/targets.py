@@ -19,7 +19,7 @@ from cisoform.analysis.transition import States, shift
 from cisoform.errors import InputError
 from cisoform.features.states import Update
 from cisoform.genome.files import open_text
-from cisoform.jobs.masters import check_labels
+from cisoform.jobs.factors import check_labels
 from cisoform.jobs.transition import Differing, Screened, screen
 from cisoform.jobs.transition_setting import Candidates, Ends, Setting, TransitionConfig
 

@@ -32,7 +32,7 @@ class Screened:
     """What came out.
 
     Attributes:
-        table: A row for every candidate, the highest cosine first.
+        table: A row for every candidate, the highest cosine first; z and p are null for pairs.
         null: A row for every random peak set.
         states: States after every candidate (candidates, cells, genes), in the order of `names`.
         names: Of the candidates.
@@ -77,9 +77,11 @@ def screen(
         first = pl.concat([first, score_rows(setting, pairs.names, more, differing)])
         names, states = (*names, *pairs.names), np.concatenate([states, more.states])
     deviation = dict(zip(candidates.names, _motif_difference(setting, candidates, gc, config), strict=True))
+    single, cosines = first["cosine"].head(count).to_list(), chance["cosine"].to_list()
+    nothing = [None] * (len(names) - count)  # random sets have the sizes of single factors
     table = first.with_columns(
-        pl.Series("z", z_scores(first["cosine"].to_list(), chance["cosine"].to_list())),
-        pl.Series("p", p_values(first["cosine"].to_list(), chance["cosine"].to_list())),
+        pl.Series("z", [*z_scores(single, cosines), *nothing], dtype=pl.Float64),
+        pl.Series("p", [*p_values(single, cosines), *nothing], dtype=pl.Float64),
         pl.Series("motif_difference", [deviation.get(name) for name in names], dtype=pl.Float64),
     )
     return Screened(table.sort("cosine", descending=True), chance.drop("tf"), states, names)
