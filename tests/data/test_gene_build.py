@@ -108,6 +108,23 @@ def test_chromosomes_and_cell_types_are_held_out_both_ways(cells: GenesDataset, 
     assert ranks == sorted(ranks), "genes of a split stand together"
 
 
+@pytest.mark.parametrize("pool", ["cells", "knn:3"])
+def test_cells_without_a_type_are_left_out_where_types_are_held_out(
+    mini: MiniMultiome, tmp_path: Path, pool: str
+):
+    header, *lines = mini.cell_table.read_text().splitlines()
+    blank = [f"{line.split(chr(9))[0]}\t" if row % 5 == 0 else line for row, line in enumerate(lines)]
+    (tmp_path / "cells.tsv").write_text("\n".join([header, *blank]) + "\n")
+    named = {name for row, name in enumerate(mini.cells) if row % 5}
+    files = {"multiome": mini.h5, "cells": tmp_path / "cells.tsv"}
+    config = {"cell_types": "cell_type", "pool": Pooling.parse(pool)}
+    made = build(mini, tmp_path / "a", {**config, "test_cell_types": ("T",)}, **files)
+    assert set(made.groups["name"]) == named and "T" not in set(
+        made.groups.filter(pl.col("split") == "train")["cell_type"]
+    )
+    assert any("5 of 23 cells have no cell type" in note for note in made.manifest["notes"])
+
+
 def test_every_container_gives_the_same_data(cells: GenesDataset, mini: MiniMultiome, tmp_path: Path):
     config = {"cell_types": "cell_type", "test_cell_types": ("T",), "valid_cell_types": ("NK",)}
     pair = build(mini, tmp_path / "pair", config, rna=mini.rna, atac=mini.atac)

@@ -295,15 +295,24 @@ class _Build:
         self, atac: SparseRows | None, umi: npt.NDArray[np.float64], depth: npt.NDArray[np.float64]
     ) -> Groups:
         matched, config = self.matched, self.config
-        kept = np.flatnonzero((umi > 0) & (depth > 0))
-        if not len(kept):
+        counted = (umi > 0) & (depth > 0)
+        if not counted.any():
             raise InputError(
                 "no cell has counts of both genes and peaks; is the ATAC side of other cells or assembly?"
             )
-        if len(kept) < self.n_cells:
+        if not counted.all():
             self.notes.append(
-                f"{self.n_cells - len(kept):,} of {self.n_cells:,} cells have no RNA or no ATAC counts and are left out"
+                f"{(~counted).sum():,} of {self.n_cells:,} cells have no RNA or no ATAC counts and are left out"
             )
+        placed = np.array(matched.part) != ""
+        if not placed.all():
+            self.notes.append(
+                f"{(~placed).sum():,} of {self.n_cells:,} cells have no cell type and are left out: they may be of a "
+                "held-out one"
+            )
+        kept = np.flatnonzero(counted & placed)
+        if not (np.array(matched.part)[kept] == "train").any():
+            raise InputError("no cell with counts of both genes and peaks is left to train on")
         rows = kept.tolist()
         own = None if atac is None else _some_rows(atac, kept)
         labels = None if matched.label is None else [matched.label[row] for row in rows]

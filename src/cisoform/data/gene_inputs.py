@@ -89,7 +89,8 @@ class GeneBuildConfig:
         max_groups: Most cells (or centres of pools), drawn at random; None = all.
         reach_bp: Peaks with their midpoint so near a TSS belong to the gene (paper: 150 kb either way).
         max_peaks: Most peaks of a gene, the nearest (paper: 150).
-        cell_types: Column with the cell type, by which cells are held out; None = all cells are for training.
+        cell_types: Column with the cell type, by which cells are held out; None = all cells are for training. Where
+            types are held out, cells without one are left out.
         test_cell_types: Types held out for test; None = some, if there are at least three types.
         valid_cell_types: Likewise for validation.
         test_chromosomes: Chromosomes held out for test; None = chr8 and chr10, or some of at least three.
@@ -162,7 +163,7 @@ class MatchedInputs:
         peaks: Peaks in genomic order.
         atac_peak: Peak of each feature of `atac`, -1 = left out.
         genes: Genes that have an annotation and peaks are yet to be sought for: the table of starts plus `feature`.
-        part: "train", "valid" or "test" of each cell.
+        part: "train", "valid" or "test" of each cell; "" = left out: a cell without a type, where types are held out.
         cell_type: Type of each cell, "" where unknown.
         label: Label of each cell for pseudobulks, or None.
         test_chromosomes: What is held out; likewise `valid_chromosomes`.
@@ -432,7 +433,7 @@ def _held_out_cells(
 
 
 def _parts_of_types(types: list[str], config: GeneBuildConfig, column: str, notes: list[str]) -> list[str]:
-    """The split of each cell by its type."""
+    """The split of each cell by its type; "" where it has none and types are held out: it may be of one of these."""
     known = sorted({name for name in types if name})
     for name in (*(config.test_cell_types or ()), *(config.valid_cell_types or ())):
         if name not in known:
@@ -451,6 +452,8 @@ def _parts_of_types(types: list[str], config: GeneBuildConfig, column: str, note
             valid = tuple(name for name in known if split[name] == "valid")
     test, valid = test or (), valid or ()
     part = ["test" if name in test else "valid" if name in valid else "train" for name in types]
+    if test or valid:
+        part = [split if name else "" for split, name in zip(part, types, strict=True)]
     if "train" not in part:
         raise InputError("no cell is left to train on: all cell types are held out")
     return part
