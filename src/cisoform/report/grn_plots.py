@@ -99,7 +99,7 @@ def factor_figure(names: Sequence[str], z: Sequence[float], called: Sequence[boo
 
 def precision_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], chance: float) -> Figure:
     """Precision over recall, the model above its baselines."""
-    figure, (axes,) = new_figure(6.5, 4.5)
+    figure, (axes,) = new_figure(8.5, 4.5)
     clean(axes, "y")
     others = [name for name in curves if name != "model"]
     colours = {name: BASELINES[row % len(BASELINES)] for row, name in enumerate(others)}
@@ -117,5 +117,5 @@ def precision_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], chance
     axes.set_xlabel("recall of listed edges")
     axes.set_ylabel("precision")
     axes.set_ylim(0, 1.02)
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
