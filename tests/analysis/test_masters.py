@@ -224,7 +224,7 @@ def test_planted_factors_come_first_and_permuted_labels_find_chance() -> None:
     assert ranking.stability(1)[[0, 1, 2], [4, 2, 5]].min() > 0.9
     low, high = ranking.interval()
     assert (low[[0, 1, 2], [4, 2, 5]] > 0).all() and (low <= high).all()
-    found = judge(ranking, values, label, {0: [4], 1: [2], 2: [5]}, config)
+    found = judge(ranking, {0: [4], 1: [2], 2: [5]}, config.k)
     assert found["recall"] == 1.0 and found["mrr"] == 1.0 and found["recall_p"] == pytest.approx(1 / 41)
     assert found["permuted_recall"] == pytest.approx(1 / 7, abs=0.1)
     again = rank_masters(values, label, 3, config)
@@ -239,15 +239,15 @@ def test_bootstraps_keep_the_size_of_every_label() -> None:
 
 def test_readings_are_combined_on_one_scale() -> None:
     # Mean squares 100 and 1: (10, 0) becomes (sqrt 2, 0), (1, -1) stays.
-    loud = Ranking(np.array([[10.0, 0.0]]), np.zeros((0, 1, 2)))
-    quiet = Ranking(np.array([[1.0, -1.0]]), np.zeros((0, 1, 2)))
-    still = Ranking(np.zeros((1, 2)), np.zeros((0, 1, 2)))
+    loud = Ranking(np.array([[10.0, 0.0]]), *[np.zeros((0, 1, 2))] * 2)
+    quiet = Ranking(np.array([[1.0, -1.0]]), *[np.zeros((0, 1, 2))] * 2)
+    still = Ranking(np.zeros((1, 2)), *[np.zeros((0, 1, 2))] * 2)
     np.testing.assert_allclose(combined([loud, quiet]).coefficient, [[(np.sqrt(2) + 1) / 2, -0.5]])
     np.testing.assert_allclose(combined([quiet, still]).coefficient, [[0.5, -0.5]])
 
 
 def test_the_table_is_sorted_by_place_within_labels() -> None:
-    ranking = Ranking(np.array([[1.0, 2.0], [4.0, 3.0]]), np.zeros((0, 2, 2)))
+    ranking = Ranking(np.array([[1.0, 2.0], [4.0, 3.0]]), *[np.zeros((0, 2, 2))] * 2)
     table = master_table("r", ranking, ["b", "a"], ["x", "y"], np.zeros((2, 2)), 1)
     assert table["label"].to_list() == ["b", "b", "a", "a"] and table["tf"].to_list() == ["y", "x", "x", "y"]
     assert table["low"].null_count() == 4

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cisoform.analysis.masters import (
-    Ints,
-    MasterConfig,
-    Numbers,
-    Ranking,
-    Step,
-    one_vs_rest,
-    ranks,
-    standardised,
-)
-
-
-def permutations(label: Ints, config: MasterConfig) -> Iterator[Ints]:
-    """Labels in random order."""
-    rng = np.random.default_rng([config.seed, 2])
-    for _ in range(config.n_permutations):
-        yield rng.permutation(label)
+from cisoform.analysis.masters import Numbers, Ranking, ranks
 
 
 @dataclass(frozen=True)
@@ -63,44 +47,24 @@ def agreement(coefficient: Numbers, known: Mapping[int, Sequence[int]], k: int) 
     )
 
 
-def judge(
-    ranking: Ranking,
-    values: Numbers | None,
-    label: Ints,
-    known: Mapping[int, Sequence[int]],
-    config: MasterConfig,
-    common: bool = False,
-    step: Step | None = None,
-) -> dict[str, object]:
-    """Agreement with a list, its interval over the bootstraps, and the same on permuted labels.
+def judge(ranking: Ranking, known: Mapping[int, Sequence[int]], k: int) -> dict[str, object]:
+    """Agreement with a list, its interval over the bootstraps, and that of permuted labels.
 
     Args:
-        ranking: The ranking.
-        values: What it was made from; None = no permutations.
-        label: Of every cell.
+        ranking: The ranking; bootstraps and permutations are used where it has them.
         known: As in `agreement`.
-        config: See `MasterConfig`.
-        common: How columns are scaled.
-        step: Called after every permutation.
+        k: Length of the head.
     """
-    own = agreement(ranking.coefficient, known, config.k)
-    drawn = [agreement(draw, known, config.k) for draw in ranking.draws]
+    own = agreement(ranking.coefficient, known, k)
+    drawn = [agreement(draw, known, k) for draw in ranking.draws]
+    chance = [agreement(mixed, known, k) for mixed in ranking.permuted]
     found: dict[str, object] = {"recall": own.recall, "mrr": own.mrr, "n_labels": own.n_labels}
     for name in ("recall", "mrr"):
         each = [getattr(one, name) for one in drawn]
         found[f"{name}_interval"] = np.quantile(each, (0.025, 0.975)).tolist() if each else None
-    if values is None or not config.n_permutations:
-        return found
-    scaled, chance = standardised(values, common), []
-    for mixed in permutations(label, config):
-        chance.append(
-            agreement(one_vs_rest(scaled, mixed, len(ranking.coefficient), config.c), known, config.k)
-        )
-        if step is not None:
-            step()
-    for name in ("recall", "mrr"):
-        each = [getattr(one, name) for one in chance]
-        own_value = getattr(own, name)
-        found[f"permuted_{name}"] = float(np.mean(each))
-        found[f"{name}_p"] = (1 + sum(value >= own_value for value in each)) / (1 + len(each))
+        if chance:
+            mixed = [getattr(one, name) for one in chance]
+            own_value = getattr(own, name)
+            found[f"permuted_{name}"] = float(np.mean(mixed))
+            found[f"{name}_p"] = (1 + sum(value >= own_value for value in mixed)) / (1 + len(mixed))
     return found

@@ -48,10 +48,12 @@ class Ranking:
     Attributes:
         coefficient: (labels, factors), higher = more of a master.
         draws: The same of every bootstrap (draws, labels, factors).
+        permuted: The same of every permutation of the labels (permutations, labels, factors).
     """
 
     coefficient: Numbers
     draws: Numbers
+    permuted: Numbers
 
     @property
     def rank(self) -> Ints:
@@ -157,7 +159,7 @@ def rank_masters(
     common: bool = False,
     step: Step | None = None,
 ) -> Ranking:
-    """Coefficients of all labels, and those of bootstraps within labels; every reading gets the same draws.
+    """Coefficients of all labels, of bootstraps within labels, and of permuted labels; all readings get the same draws.
 
     Args:
         values: (cells, factors); are scaled here.
@@ -167,16 +169,29 @@ def rank_masters(
         common: How columns are scaled (`standardised`).
         step: Called after every fit.
     """
-    draws = []
-    for rows in bootstraps(label, config):
-        draws.append(one_vs_rest(standardised(values[rows], common), label[rows], n_labels, config.c))
+    scaled = standardised(values, common)
+
+    def fit(columns: Numbers, of: Ints) -> Numbers:
+        found = one_vs_rest(columns, of, n_labels, config.c)
         if step is not None:
             step()
-    shape = (0, n_labels, values.shape[1])
+        return found
+
+    draws = [fit(standardised(values[rows], common), label[rows]) for rows in bootstraps(label, config)]
+    permuted = [fit(scaled, mixed) for mixed in permutations(label, config)]
+    shape = (-1, n_labels, values.shape[1])
     return Ranking(
-        one_vs_rest(standardised(values, common), label, n_labels, config.c),
-        np.stack(draws) if draws else np.zeros(shape),
+        one_vs_rest(scaled, label, n_labels, config.c),
+        np.reshape(draws, shape) if draws else np.zeros((0, *shape[1:])),
+        np.reshape(permuted, shape) if permuted else np.zeros((0, *shape[1:])),
     )
+
+
+def permutations(label: Ints, config: MasterConfig) -> Iterator[Ints]:
+    """Labels in random order."""
+    rng = np.random.default_rng([config.seed, 2])
+    for _ in range(config.n_permutations):
+        yield rng.permutation(label)
 
 
 def bootstraps(label: Ints, config: MasterConfig) -> Iterator[Ints]:
@@ -195,6 +210,7 @@ def combined(rankings: Sequence[Ranking]) -> Ranking:
     return Ranking(
         np.mean([_scaled(one.coefficient) for one in rankings], axis=0),
         np.mean([_scaled(one.draws) for one in rankings], axis=0),
+        np.mean([_scaled(one.permuted) for one in rankings], axis=0),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,8 @@ def masters(
         update: Is told how far it is.
     """
     label, n_labels = grouping.label, len(grouping.labels)
-    total = len(values) * (config.n_bootstrap + (config.n_permutations if known else 0))
+    config = config if known else replace(config, n_permutations=0)
+    total = len(values) * (config.n_bootstrap + config.n_permutations)
     done = 0
 
     def step() -> None:
@@ -188,18 +189,11 @@ def masters(
         name: rank_masters(one, label, n_labels, config, name in ONE_UNIT, step)
         for name, one in values.items()
     }
-    judged = {}
-    if known:
-        judged = {
-            name: judge(rankings[name], one, label, known, config, name in ONE_UNIT, step)
-            for name, one in values.items()
-        }
     means = {name: label_means(one, label, n_labels, name in ONE_UNIT) for name, one in values.items()}
     if ACTIVITY in rankings:
         rankings[COMBINED] = combined([rankings[name] for name in ONE_UNIT])
         means[COMBINED] = np.mean([means[name] for name in ONE_UNIT], axis=0)
-        if known:
-            judged[COMBINED] = judge(rankings[COMBINED], None, label, known, config)
+    judged = {name: judge(one, known, config.k) for name, one in rankings.items()} if known else {}
     tables = [
         master_table(name, one, grouping.labels, factors.names, means[name], config.k)
         for name, one in rankings.items()
