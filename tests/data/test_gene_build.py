@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pytest
 
@@ -251,6 +252,49 @@ def test_quantile_edges_use_all_levels(mini: MiniMultiome, tmp_path: Path):
     assert by_count.edges != RELEASED_EDGES
     per_base = build(mini, tmp_path / "b", config, rna=mini.rna, fragments=mini.fragment_file, peaks=mini.bed)
     assert per_base.edges != RELEASED_EDGES
+
+
+@pytest.mark.parametrize("signal", ["levels", "coverage"])
+def test_quantile_edges_are_of_training_chromosomes_and_all_along_them(
+    mini: MiniMultiome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: str
+):
+    """Few values are taken, and peaks are in genomic order: the first ones would all be of chr1, which is held out."""
+    monkeypatch.setattr(gene_signal, "_QUANTILE_VALUES", 200 * 6)
+    found: list[npt.NDArray[Any]] = []
+
+    def spy(values: npt.NDArray[Any]) -> tuple[float, ...]:
+        found.append(np.sort(values))
+        return RELEASED_EDGES
+
+    monkeypatch.setattr(gene_signal, "quantile_edges", spy)
+    held_out = {"test_chromosomes": ("chr1",), "valid_chromosomes": ("chr4",)}
+    pool = {
+        "pool": Pooling.parse("pseudobulk:cell_type"),
+        "cell_types": "cell_type",
+        "test_cell_types": ("T",),
+    }
+    config = {"edges": "quantile", **held_out, **pool, "valid_cell_types": ()}
+    files = signal_files(mini, signal)
+    made = build(mini, tmp_path / "d", config, **files, cells=mini.cell_table)
+    train = np.flatnonzero(made.group_split == "train")
+    inside = made.peaks["chrom"].is_in(["chr2", "chr3"]).to_numpy()
+    everything = [made.group_states(int(group))[inside] for group in train]
+    n_open = sum(int((ids >= 2 * made.n_peaks).sum()) for ids in everything)
+    (values,) = found
+    if signal == "coverage":
+        observed = np.concatenate([ids[ids >= 2 * made.n_peaks] for ids in everything]) - 2 * made.n_peaks
+        n_bins = int(np.diff(made.observed.offsets)[observed].sum())  # type: ignore[union-attr]
+        assert len(values) in [len(range(0, n_bins, 2**power)) for power in range(8)]
+        assert 600 <= len(values) <= 1200 < n_bins
+        return
+    assert len(train) * 3 <= len(values) <= len(train) * 6 < n_open
+    depth, cell_type = made.groups["depth"].to_numpy(), made.groups["cell_type"].to_list()
+    own: set[float] = set()
+    for group in train:
+        counts = mini.open[[t == cell_type[group] for t in mini.types]].sum(axis=0)
+        width = np.array([end - start for _, start, end in mini.peaks])
+        own |= set(np.round((counts * 1e7 / width / depth[group])[inside], 6))
+    assert {float(value) for value in np.round(values, 6)} <= own
 
 
 # --- bulk -----------------------------------------------------------------------------------------------------------

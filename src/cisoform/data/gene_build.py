@@ -336,6 +336,8 @@ class _Build:
         config, folder = self.config, self.folder
         train = np.flatnonzero(np.array(groups.part) == "train")
         bulk = self.matched.bulk
+        held_out = {*self.matched.test_chromosomes, *self.matched.valid_chromosomes}
+        used = np.array([name not in held_out for name in self.peaks.chroms])[self.peaks.chrom]
         if bulk is not None or self.inputs.fragments is not None:
 
             def pieces() -> Iterator[Bins]:
@@ -344,13 +346,13 @@ class _Build:
                 return fragment_bins(folder, self.n_cells, groups.members, depth)
 
             edges = write_coverage(
-                folder, pieces, len(self.peaks), len(groups.names), config.edges, train, self.say
+                folder, pieces, len(self.peaks), len(groups.names), config.edges, train, used, self.say
             )
             collect_coverage(folder, len(groups.names))
             return edges
         assert atac is not None
         edges = level_edges(
-            config.edges, atac, groups.members, depth, self.peaks, train, config.allow_normalised
+            config.edges, atac, groups.members, depth, self.peaks, train, config.allow_normalised, used
         )
         write_levels(
             folder, atac, groups.members, depth, self.peaks, edges, config.allow_normalised, self.say

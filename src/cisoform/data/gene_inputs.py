@@ -97,7 +97,8 @@ class GeneBuildConfig:
         valid_chromosomes: Likewise for validation: chr9.
         layer: Layer of AnnData files that holds the counts; None = X.
         allow_normalised: Take values that are no counts as they are: no depth normalisation, no logarithm.
-        edges: Edges of the signal levels: the released ones, equal shares ("quantile"), or given.
+        edges: Edges of the signal levels: the released ones, equal shares of the positive signal of training groups on
+            training chromosomes ("quantile"), or given.
         min_tss_enrichment: Least accessibility of starts over their surroundings; 0 = do not check.
         seed: Of the draws.
     """

@@ -20,6 +20,7 @@ from cisoform.data.gene_states import (
     spread_bins,
 )
 from cisoform.data.partial import WORK, PartialFolder, release
+from cisoform.errors import InputError
 from cisoform.genome.hdf5 import cut_rows
 from cisoform.genome.peaks import PEAK_WINDOW, Peaks
 from cisoform.genome.ragged import Ragged
@@ -61,8 +62,14 @@ def level_edges(
     peaks: Peaks,
     train: IntArray,
     normalised: bool,
+    peaks_used: npt.NDArray[np.bool_],
 ) -> tuple[float, ...]:
-    """The edges to use; "quantile" ones from up to 200 training groups evenly spaced in the list."""
+    """The edges to use; "quantile" ones from up to 200 training groups and, in each, from up to 5,000 of its peaks
+    that are `peaks_used` (those of training chromosomes), both evenly spaced.
+
+    Raises:
+        InputError: If these have no signal.
+    """
     if edges == "released":
         return RELEASED_EDGES
     if isinstance(edges, tuple):
@@ -70,10 +77,19 @@ def level_edges(
     found = []
     for group in train[:: max(1, len(train) // _QUANTILE_GROUPS)].tolist():
         peak, values = counts.sum(members[group])
-        found.append(
-            peak_values(values, peak, peaks, depth[group], normalised)[: _QUANTILE_VALUES // _QUANTILE_GROUPS]
-        )
-    return quantile_edges(np.concatenate(found))
+        used = peaks_used[peak]
+        signal = peak_values(values[used], peak[used], peaks, depth[group], normalised)
+        found.append(signal[:: -(-len(signal) // (_QUANTILE_VALUES // _QUANTILE_GROUPS)) or 1])
+    return _quantile_edges(np.concatenate(found))
+
+
+def _quantile_edges(values: npt.NDArray[np.floating[Any]]) -> tuple[float, ...]:
+    try:
+        return quantile_edges(values)
+    except ValueError as error:
+        raise InputError(
+            f"--edges quantile: {error} on the training chromosomes; use released edges"
+        ) from None
 
 
 def write_levels(
@@ -177,17 +193,21 @@ def write_coverage(
     n_groups: int,
     edges: Edges,
     train: IntArray,
+    peaks_used: npt.NDArray[np.bool_],
     say: Say,
 ) -> tuple[float, ...]:
     """Write states of per-base signal and, per group, its peaks' states; returns the edges.
 
     The bins come in pieces, in the order of peaks. Within a peak, groups that show the same tokens share a state; it
-    keeps the values of the first of them.
+    keeps the values of the first of them. Quantile edges are of training groups in `peaks_used`, those of training
+    chromosomes.
     """
     if folder.finished("signal"):
         return tuple(folder.value("signal"))
     if not isinstance(edges, tuple):
-        edges = RELEASED_EDGES if edges == "released" else _coverage_edges(pieces(), n_groups, train)
+        edges = (
+            RELEASED_EDGES if edges == "released" else _coverage_edges(pieces(), n_groups, train, peaks_used)
+        )
     names: list[tuple[str, npt.DTypeLike]] = [
         ("state_peak", np.int32), (f"{WORK}/state_count", np.int32), ("state_bin", np.uint8),
         ("state_value", np.float32), (f"{WORK}/entry_group", np.int32), (f"{WORK}/entry_peak", np.int32),
@@ -266,17 +286,21 @@ def _deduplicate(
     return own, np.array(new, dtype=np.int64)
 
 
-def _coverage_edges(pieces: Iterator[Bins], n_groups: int, train: IntArray) -> tuple[float, ...]:
+def _coverage_edges(
+    pieces: Iterator[Bins], n_groups: int, train: IntArray, peaks_used: npt.NDArray[np.bool_]
+) -> tuple[float, ...]:
+    """Quantile edges of evenly spaced values: every `step`-th, where `step` doubles as often as they grow too many."""
     wanted = np.zeros(n_groups, dtype=bool)
     wanted[train] = True
-    found: list[npt.NDArray[np.float32]] = []
-    n_found = 0
-    for _, group, _, values in pieces:
-        found.append(values[wanted[group]][: max(0, _QUANTILE_VALUES - n_found)])
-        n_found += len(found[-1])
-        if n_found >= _QUANTILE_VALUES:
-            break
-    return quantile_edges(np.concatenate(found))
+    kept = np.empty(0, dtype=np.float32)
+    seen, step = 0, 1
+    for peak, group, _, values in pieces:
+        values = values[wanted[group] & peaks_used[peak]]
+        kept = np.concatenate([kept, values[-seen % step :: step]])
+        seen += len(values)
+        while len(kept) > _QUANTILE_VALUES:
+            kept, step = kept[::2], 2 * step
+    return _quantile_edges(kept)
 
 
 def collect_coverage(folder: PartialFolder, n_groups: int) -> None:
