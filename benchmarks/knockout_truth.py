@@ -5,11 +5,11 @@
 
 The truth is `truth/knockout.parquet`: the change of log1p CP10k when one factor's activity is set to 0, direct
 effects alone. Every factor that binds, gene of the split and group counts; a gene without a hit in reach is predicted
-to stay as it is. Balanced accuracy of the sign is over planted effects of at least 0.1 (no change is wrong);
-Spearman's rho is over all of them at once, and within each factor, averaged. Baselines: the change of accessibility
-weighted by distance (a gene falls where it loses accessibility), the mean shift of the model itself (one number a
-factor and group), and the same knock-out at matched control peaks. `--shuffled` is the null: the columns of each
-motif in a random order, so that its hits are those of nothing.
+to stay as it is. Balanced accuracy of the sign is over planted effects of at least 0.1 (no change is wrong;
+`sign_of_changed` leaves those out); Spearman's rho is over all of them at once, over those above 0.1, and within each
+factor, averaged. Baselines: the change of accessibility weighted by distance (a gene falls where it loses
+accessibility), the mean shift of the model itself (one number a factor and group), and the same knock-out at matched
+control peaks. `--shuffled` is the null: the columns of each motif in a random order, so its hits are those of nothing.
 """
 
 from __future__ import annotations
@@ -84,10 +84,20 @@ def scores(table: pl.DataFrame, column: str) -> dict[str, float | int]:
         "pairs": table.height,
         "pairs_above_noise": int(strong.sum()),
         "sign_balanced_accuracy": float(((value[up] > 0).mean() + (value[down] < 0).mean()) / 2),
+        "changed_above_noise": int((value[strong] != 0).sum()),
+        "sign_of_changed": balanced(truth[strong & (value != 0)], value[strong & (value != 0)]),
         "spearman": 0.0 if constant else float(spearmanr(truth, value).statistic),
         "spearman_above_noise": 0.0 if constant else float(spearmanr(truth[strong], value[strong]).statistic),
         "spearman_within_factor": float(np.mean(rho)) if rho else 0.0,
     }
+
+
+def balanced(truth: np.ndarray, value: np.ndarray) -> float:
+    """Balanced accuracy of the sign; NaN where one sign is missing."""
+    up, down = truth > 0, truth < 0
+    return (
+        float(((value[up] > 0).mean() + (value[down] < 0).mean()) / 2) if up.any() and down.any() else np.nan
+    )
 
 
 def main() -> None:
