@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cisoform.benchmark import regulatory
 from cisoform.benchmark.regulatory import Baselines, accessibility, depth_change
 from cisoform.errors import InputError
 from cisoform.jobs.creformer_model import CREformerModel
@@ -147,6 +148,21 @@ def test_baselines_recover_a_rule_of_accessibility(made):
     np.testing.assert_allclose(predicted["gene_mean"][0], truth.mean(axis=0), rtol=1e-5)
     unseen = baselines.predict(groups, dataset.gene_rows("test"))["gene_mean"]
     assert np.ptp(unseen) == 0 and unseen[0, 0] == pytest.approx(truth.mean(), rel=1e-5)
+
+
+def test_baselines_of_a_group_do_not_depend_on_its_company(made, monkeypatch):
+    """One unseen group alone: what differs from the training groups tells, not from the mean of what is scored."""
+    _, dataset = made
+    genes, groups = dataset.gene_rows("train"), dataset.group_rows("test")
+    baselines = Baselines.fit(dataset)
+    together, alone = (baselines.predict(rows, genes) for rows in (groups, groups[:1]))
+    for name, values in together.items():
+        np.testing.assert_allclose(alone[name][0], values[0], rtol=1e-9)
+    assert np.abs(alone["ridge_delta"] - alone["gene_mean"]).max() > 1e-4
+    monkeypatch.setattr(regulatory, "FIT_GROUPS", 3)
+    few = Baselines.fit(dataset)
+    assert len(few.groups) == 3
+    np.testing.assert_allclose(few.gene_means[genes], baselines.gene_means[genes], rtol=1e-9)
 
 
 def test_depth_change_of_equal_predictions_is_nothing():

@@ -5,7 +5,7 @@ Matrices are (groups, genes) on the data set's scale. Baselines are fitted on tr
     gene_mean      mean of the gene over the training groups; of all training genes for a gene not seen
     window_sum     a line through the logarithm of the summed signal of the gene's peaks
     ridge          ridge on the promoter's signal and on sums over peaks that decay with distance
-    ridge_delta    the gene's mean, and ridge on how those features differ from the gene's own mean
+    ridge_delta    the gene's mean, and ridge on how those features differ from their mean over the training groups
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class Baselines:
     """Predictors fitted on the training part of a data set."""
 
     dataset: GenesDataset
+    groups: Ints  # training groups that the regressions are fitted on
     gene_means: npt.NDArray[np.float64]  # NaN for a gene not seen
     overall: float
     line: tuple[float, float]
@@ -83,7 +84,7 @@ class Baselines:
 
     @classmethod
     def fit(cls, dataset: GenesDataset, seed: int = 0) -> Baselines:
-        """Fit on training genes in training groups (at most 500 of them, drawn)."""
+        """Fit on training genes in training groups: means on all of them, regressions on at most 500, drawn."""
         from sklearn.linear_model import RidgeCV
 
         genes, groups = dataset.gene_rows("train"), dataset.group_rows("train")
@@ -92,7 +93,7 @@ class Baselines:
             groups = groups[np.sort(chosen)]
         truth = dataset.expression_matrix(groups, genes).astype(np.float64)
         means = np.full(dataset.genes.height, np.nan)
-        means[genes] = truth.mean(axis=0)
+        means[genes] = _gene_means(dataset, dataset.group_rows("train"))[genes]
         found = accessibility(dataset, groups, genes)
         x, y = found.window.reshape(-1), truth.reshape(-1)
         slope = float(np.cov(x, y)[0, 1] / x.var(ddof=1)) if len(x) > 1 and np.ptp(x) > 0 else 0.0
@@ -104,8 +105,9 @@ class Baselines:
         y_delta = (truth - truth.mean(axis=0)).reshape(-1)
         return cls(
             dataset=dataset,
+            groups=groups,
             gene_means=means,
-            overall=float(truth.mean()),
+            overall=float(means[genes].mean()),
             line=line,
             ridge=RidgeCV(ALPHAS).fit((flat - mean) / deviation, y),
             ridge_delta=RidgeCV(ALPHAS, fit_intercept=False).fit(delta / scale_delta, y_delta),
@@ -119,7 +121,8 @@ class Baselines:
         shape = found.window.shape
         means = np.broadcast_to(np.nan_to_num(self.gene_means[genes], nan=self.overall), shape)
         flat = found.features.reshape(shape[0] * shape[1], -1)
-        delta = (found.features - found.features.mean(axis=0)).reshape(len(flat), -1)
+        usual = accessibility(self.dataset, self.groups, genes).features.mean(axis=0)
+        delta = (found.features - usual).reshape(len(flat), -1)
         mean, deviation = self.scale
         return {
             "gene_mean": means,
@@ -127,6 +130,16 @@ class Baselines:
             "ridge": self.ridge.predict((flat - mean) / deviation).reshape(shape),
             "ridge_delta": means + self.ridge_delta.predict(delta / self.scale_delta).reshape(shape),
         }
+
+
+def _gene_means(dataset: GenesDataset, groups: Ints) -> npt.NDArray[np.float64]:
+    """Mean expression of every gene over some groups."""
+    offsets, genes, values = dataset.expressed()
+    total = np.zeros(dataset.genes.height)
+    for group in groups.tolist():
+        part = slice(int(offsets[group]), int(offsets[group + 1]))
+        total[genes[part]] += values[part]
+    return total / len(groups)
 
 
 def score_matrix(
