@@ -18,6 +18,7 @@ from cisoform.analysis.transition import (
     reversal,
     shift,
     target_share,
+    without_size,
     z_scores,
 )
 from cisoform.jobs.creformer_model import CREformerModel
@@ -96,8 +97,19 @@ def test_reversal_of_given_genes() -> None:
 
 
 def test_p_values_count_the_value_itself() -> None:
-    assert p_values([2.0, 0.0], [0.0, 1.0, 2.0]) == [2 / 4, 1.0]
-    assert z_scores([3.0], [0.0, 2.0]) == [2.0] and z_scores([3.0], [1.0, 1.0]) == [0.0]
+    null = np.array([0.0, 1.0, 2.0])
+    assert p_values(np.array([2.0, 0.0]), null) == [2 / 4, 1.0]
+    assert z_scores(np.array([3.0]), null[::2]) == [2.0] and z_scores(np.array([3.0]), np.ones(2)) == [0.0]
+
+
+def test_what_the_size_of_an_edit_explains_is_taken_away() -> None:
+    sizes = np.array([1.0, 3.0, 10.0, 40.0])
+    null = 0.1 + 0.2 * np.log1p(sizes)
+    values, chance = without_size(
+        [0.1 + 0.2 * np.log1p(20.0), 1.0], [20.0, 0.0], null.tolist(), sizes.tolist()
+    )
+    np.testing.assert_allclose(chance, 0, atol=1e-12)
+    np.testing.assert_allclose(values, [0.0, 0.9], atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["knockin", "knockout"])

@@ -12,7 +12,7 @@ import polars as pl
 
 from cisoform.analysis.motif_activity import motif_deviations
 from cisoform.analysis.shifts import Shifted, perturbed, random_sets
-from cisoform.analysis.transition import p_values, reversal, shift, z_scores
+from cisoform.analysis.transition import p_values, reversal, shift, without_size, z_scores
 from cisoform.features.states import Update
 from cisoform.jobs.transition_setting import Candidates, Setting, TransitionConfig
 
@@ -32,7 +32,8 @@ class Screened:
     """What came out.
 
     Attributes:
-        table: A row for every candidate, the highest cosine first; z and p are null for pairs.
+        table: A row for every candidate, the highest cosine first. z and p compare the cosine with the random sets,
+            without what the size of an edit explains; they are null for pairs, which are larger than all of these.
         null: A row for every random peak set.
         states: States after every candidate (candidates, cells, genes), in the order of `names`.
         names: Of the candidates.
@@ -77,7 +78,10 @@ def screen(
         first = pl.concat([first, score_rows(setting, pairs.names, more, differing)])
         names, states = (*names, *pairs.names), np.concatenate([states, more.states])
     deviation = dict(zip(candidates.names, _motif_difference(setting, candidates, gc, config), strict=True))
-    single, cosines = first["cosine"].head(count).to_list(), chance["cosine"].to_list()
+    alone = first.head(count)
+    single, cosines = without_size(
+        *(part[name].to_list() for part in (alone, chance) for name in ("cosine", "edited_peaks"))
+    )
     nothing = [None] * (len(names) - count)  # random sets have the sizes of single factors
     table = first.with_columns(
         pl.Series("z", [*z_scores(single, cosines), *nothing], dtype=pl.Float64),
