@@ -13,6 +13,7 @@ from cisoform.cli import (
     regulation_masters,
     regulation_perturb,
     regulation_regions,
+    regulation_report,
     regulation_scale,
     regulation_score,
     regulation_targets,
@@ -35,3 +36,4 @@ regulation_transition.add_commands(app)
 regulation_targets.add_commands(app)
 regulation_scale.add_commands(app)
 regulation_grn.add_commands(app)
+regulation_report.add_commands(app)
