@@ -90,6 +90,8 @@ def test_the_four_way_report(made: Path, cli: Cli, tmp_path: Path) -> None:
             assert set(given) <= {"other_tracks", "anchor_alone", "dna_alone"}
             assert set(given["dna_alone"]["pearson_where_mean"]) == {"model", "training_mean"}
     assert found["anchor"] == "atac" and found["warnings"] == []
+    about = json.loads((made / "run/model/about.json").read_text())
+    assert about["train_chromosomes"] and "c3" not in about["train_chromosomes"]
     shown = cli(*words, "--device", "cpu", "--tokens", 512)
     assert "preserved track, bins" in shown.stdout and "hidden bases: accuracy" in shown.stdout
 

@@ -87,6 +87,9 @@ def test_what_is_held_out_is_held_out(dataset: RegionDataset) -> None:
     others = set(regions.filter(pl.col("split") != "valid").select("chrom", "start").iter_rows())
     assert valid and not valid & others
     assert dataset.train_samples == ("liver", "brain")
+    assert dataset.train_chromosomes == [
+        name for name in ("c1", "c2") if name in set(dataset.regions["chrom"])
+    ]
     assert len(dataset.rows("train")) + len(dataset.rows("valid")) + len(dataset.rows("test")) == len(dataset)
     with pytest.raises(InputError, match="split 'dev' is none of"):
         dataset.rows("dev")

@@ -131,6 +131,24 @@ def _warned(model, dataset, root):
     return evaluate(other, dataset, "valid", short, cache=root / "cache")["warnings"]
 
 
+def test_what_the_first_stage_saw_of_the_test_part_is_said(made, tmp_path):
+    root, dataset = made
+    first, fitted = (CREformerModel.load(root / name) for name in ("first", "run"))
+    seen = {"train_chromosomes": ["chr1", "chr3"], "train_samples": ["NK", "T"]}
+    CREformerModel(first.model, first.edges, {**first.about, **seen}).save(tmp_path / "first")
+    kept = prepare(dataset, tmp_path / "first", choose_recipe("tiny", STEPS), "tiny").about["elementary"]
+    assert {key: kept[key] for key in seen} == seen
+    CREformerModel(first.model, first.edges, {**first.about, "elementary": kept}).save(tmp_path / "again")
+    again = prepare(dataset, tmp_path / "again", choose_recipe("tiny", STEPS), "tiny").about["elementary"]
+    assert again["train_chromosomes"] == ["chr1", "chr3"], "a first stage taken from a fitted model keeps it"
+    short = EvaluationConfig(depth=False, baselines=False, max_groups=1)
+    other = CREformerModel(fitted.model, fitted.edges, {**fitted.about, "elementary": kept})
+    warned = evaluate(other, dataset, "test", short, cache=root / "cache")["warnings"]
+    assert len(warned) == 2 and "chromosomes that are scored as unseen (chr3)" in warned[0]
+    assert "cell types that are scored as unseen (NK)" in warned[1] and "--test-samples" in warned[1]
+    assert evaluate(other, dataset, "valid", short, cache=root / "cache")["warnings"] == []
+
+
 def test_baselines_recover_a_rule_of_accessibility(made):
     _, dataset = made
     genes, groups = dataset.gene_rows("train"), dataset.group_rows("train")

@@ -146,6 +146,12 @@ class RegionDataset:
         return np.flatnonzero((self.regions["split"] == split).to_numpy())
 
     @property
+    def train_chromosomes(self) -> list[str]:
+        """Chromosomes that training regions lie on, in the order of the data."""
+        chroms = self.regions.filter(pl.col("split") == "train")["chrom"]
+        return [str(name) for name in chroms.unique(maintain_order=True)]
+
+    @property
     def first_base(self) -> npt.NDArray[np.int64]:
         """Place of every region in the chromosomes laid end to end; regions of several samples share one."""
         return self._starts

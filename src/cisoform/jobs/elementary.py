@@ -109,7 +109,11 @@ def prepare(dataset: RegionDataset, recipe: ElementaryRecipe, name: str = "custo
         LOADER_FILE: json.loads(config_to_json(loader)),
         LOSS_FILE: json.loads(config_to_json(recipe.loss)),
         TOKENS_FILE: {"edges": dataset.edges, "level_counts": dataset.level_counts},
-        ABOUT_FILE: {**about, "train_samples": list(dataset.train_samples)},
+        ABOUT_FILE: {
+            **about,
+            "train_samples": list(dataset.train_samples),
+            "train_chromosomes": dataset.train_chromosomes,
+        },
     }
     task = ElementaryTask(
         model,

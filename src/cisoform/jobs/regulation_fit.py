@@ -44,6 +44,8 @@ from cisoform.weights.store import load_model
 
 Ints = npt.NDArray[np.int64]
 Planned = Callable[[EncodingPlan], None]
+SEEN = ("train_chromosomes", "train_samples")
+"""What stage 1 records of the data that it learnt from."""
 
 
 def choose_recipe(name: str, settings: Sequence[str] = (), seed: int = 0) -> RegulatoryRecipe:
@@ -69,6 +71,12 @@ class FirstStage:
     elementary: Elementary
     edges: dict[str, tuple[float, ...]]
     about: dict[str, Any]
+
+    @property
+    def trained_on(self) -> dict[str, Any]:
+        """What is known of its training data: of itself, or of the Elementary that it was fitted on."""
+        both = {**(self.about.get("elementary") or {}), **self.about}
+        return {key: both[key] for key in SEEN if key in both}
 
 
 def load_first_stage(path: str | Path) -> FirstStage:
@@ -167,6 +175,7 @@ def prepare(
         "features": config_json(recipe.features),
         "elementary": {
             **{key: first.about.get(key) for key in ("recipe", "seed", "dataset_hash", "source")},
+            **first.trained_on,
             "sha256": elementary_hash,
         },
     }

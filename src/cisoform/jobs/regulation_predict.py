@@ -292,7 +292,7 @@ def evaluate(
         "run": {key: model.about.get(key) for key in ("recipe", "seed", "dataset_hash", "elementary")},
         "dataset_hash": dataset.hash,
         "cisoform": __version__,
-        "warnings": _warnings(model, dataset),
+        "warnings": _warnings(model, dataset, split),
     }
 
 
@@ -318,13 +318,14 @@ def _some(groups: Ints, config: EvaluationConfig) -> Ints:
     return groups[np.sort(chosen)]
 
 
-def _warnings(model: CREformerModel, dataset: GenesDataset) -> list[str]:
+def _warnings(model: CREformerModel, dataset: GenesDataset, split: str) -> list[str]:
     warnings = []
     if model.about.get("dataset_hash") != dataset.hash:
         warnings.append(
             "the model was not fitted on this data set: make sure that what is scored as unseen was not among its "
             "training data"
         )
+    warnings += _seen_by_elementary(model, dataset, split)
     unit = model.about.get("expression")
     if unit is None:
         warnings.append("the unit of the model's expression is not known: compare correlations, not errors")
@@ -333,6 +334,26 @@ def _warnings(model: CREformerModel, dataset: GenesDataset) -> list[str]:
             f"the model predicts {unit}, the data hold {dataset.manifest['expression']}: compare correlations"
         )
     return warnings
+
+
+def _seen_by_elementary(model: CREformerModel, dataset: GenesDataset, split: str) -> list[str]:
+    """What is scored as unseen, but was among the regions or samples that Elementary was pre-trained on."""
+    if split not in ("test", "valid"):
+        return []
+    first = model.about.get("elementary") or {}
+    unseen = {
+        "chromosomes": (dataset.genes, "chrom", "train_chromosomes", "--test-chromosomes"),
+        "cell types": (dataset.groups, "cell_type", "train_samples", "--test-samples"),
+    }
+    found = []
+    for what, (table, column, key, option) in unseen.items():
+        names = set(table.filter(pl.col("split") == split)[column].to_list()) & set(first.get(key) or ())
+        if names:
+            found.append(
+                f"the first stage was pre-trained on tracks (not expression) of {what} that are scored as unseen "
+                f"({', '.join(sorted(names)[:6])}); hold them out there too (build-regions {option})"
+            )
+    return found
 
 
 def save_table(table: pl.DataFrame, path: Path) -> None:
