@@ -92,6 +92,23 @@ def scores(table: pl.DataFrame, column: str) -> dict[str, float | int]:
     }
 
 
+def intervals(table: pl.DataFrame, column: str, draws: int = 300) -> dict[str, list[float]]:
+    """95 % bootstrap intervals over genes, of effects above noise."""
+    strong = table.filter(pl.col("delta_log1p_cp10k").abs() >= NOISE)
+    truth, value = strong["delta_log1p_cp10k"].to_numpy(), strong[column].to_numpy()
+    rows = [
+        np.flatnonzero((strong["gene_id"] == gene).to_numpy()) for gene in strong["gene_id"].unique().sort()
+    ]
+    rng, found = np.random.default_rng(0), []
+    for _ in range(draws):
+        drawn = np.concatenate([rows[one] for one in rng.integers(0, len(rows), len(rows))])
+        rho = spearmanr(truth[drawn], value[drawn]).statistic if np.unique(value[drawn]).size > 1 else 0.0
+        found.append((balanced(truth[drawn], value[drawn]), rho))
+    low, high = np.nanpercentile(np.array(found), [2.5, 97.5], axis=0)
+    names = ("sign_interval", "spearman_above_noise_interval")
+    return {name: [float(low[row]), float(high[row])] for row, name in enumerate(names)}
+
+
 def balanced(truth: np.ndarray, value: np.ndarray) -> float:
     """Balanced accuracy of the sign; NaN where one sign is missing."""
     up, down = truth > 0, truth < 0
@@ -129,7 +146,13 @@ def main() -> None:
             table = effects(opened, motifs, truth, mode, p_value, words.controls)
             for name, column in COLUMNS.items():
                 if words.controls or column != "control_mean":
-                    rows.append({"mode": mode, "motif_p": p_value, "by": name, **scores(table, column)})
+                    rows.append(
+                        {
+                            **{"mode": mode, "motif_p": p_value, "by": name},
+                            **scores(table, column),
+                            **intervals(table, column),
+                        }
+                    )
                     print(rows[-1], file=sys.stderr, flush=True)
     about = {
         "split": words.split,
