@@ -128,7 +128,7 @@ def test_many_sets_at_once_equal_one_edit_at_a_time(reader: Reader, kind: Kind) 
         if not len(peaks):
             continue
         edited = EditedPeaks(reader, SignalEdit(peaks, opened=opened))
-        gain = np.zeros(len(genes))
+        gain, seen = np.zeros(len(genes)), set()
         for inputs in reader.batches(groups, genes):
             where, place = edited_slots(inputs, peaks)
             effect = apply_edit(edited, inputs, where, place)
@@ -136,7 +136,12 @@ def test_many_sets_at_once_equal_one_edit_at_a_time(reader: Reader, kind: Kind) 
             column = np.searchsorted(genes, inputs.gene.numpy())
             np.testing.assert_allclose(found.states[number, row, column], effect.after, atol=1e-5)
             np.add.at(gain, column, effect.accessibility / len(groups))
+            kept = edited.of(inputs, where, place)[2]
+            slots = where.nonzero()[torch.from_numpy(kept)]
+            group = inputs.group[slots[:, 0]].tolist()
+            seen |= set(zip(group, inputs.peak[slots[:, 0], slots[:, 1]].tolist(), strict=True))
         np.testing.assert_allclose(found.accessibility[number], gain, atol=1e-4)
+        assert found.edited[number] == pytest.approx(len(seen) / len(groups))
     sign = 1 if kind == "knockin" else -1
     assert (sign * found.accessibility >= -1e-9).all() and (found.accessibility != 0).any()
 

@@ -88,7 +88,7 @@ def perturbed(
         )
     states = np.zeros(shape, dtype=np.float32)
     accessibility = np.zeros((len(sets), len(genes)))
-    touched = np.zeros((len(sets), len(groups), reader.dataset.n_peaks), dtype=bool)
+    changes = np.zeros((len(groups), reader.dataset.n_peaks), dtype=bool)
     edited = _edits(reader, kind)
     done, total = 0, len(groups) * len(genes)
     for inputs in reader.batches(groups, genes, SLOTS_AT_ONCE // 4):
@@ -98,18 +98,18 @@ def perturbed(
         vectors, signal, changed = edited.of(inputs, inputs.mask, shown)
         gain = np.zeros(tuple(inputs.mask.shape))
         mask = inputs.mask.cpu().numpy()
+        changes[row[np.nonzero(mask)[0]], shown] |= changed
         gain[mask] = (signal - inputs.accessibility[inputs.mask].cpu().numpy()) * contact(
             inputs.distance_bp[inputs.mask].cpu().numpy()
         )
         for number, where in _slots(sets, inputs, changed):
             states[number, row, column] = _after(reader, inputs, before, where, vectors)
             np.add.at(accessibility[number], column, (gain * where).sum(axis=1) / len(groups))
-            sample, slot = np.nonzero(where)
-            touched[number, row[sample], inputs.peak.cpu().numpy()[sample, slot]] = True
         done += len(inputs)
         if update is not None:
             update(done, total)
-    return Shifted(states, accessibility, touched.sum(axis=2).mean(axis=1))
+    edited_peaks = np.array([(changes & one).sum() / len(groups) for one in sets])
+    return Shifted(states, accessibility, edited_peaks)
 
 
 def _edits(reader: Reader, kind: Kind) -> EditedPeaks:
