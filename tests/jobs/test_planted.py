@@ -42,7 +42,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, config: TrainConfig) -> tu
 def planted(trained: tuple[Path, Path, Path], config: TrainConfig) -> Planted:
     simulation, data, model = trained
     opened = CREformerModel.load(model, "cpu"), GenesDataset.open(data)
-    return Planted.open(*opened, simulation, cache=config.cache, variants=("ablation",))
+    return Planted.open(
+        *opened,
+        simulation,
+        cache=config.cache,
+        variants=("ablation",),
+        edits=("around motif, p 1e-4",),
+        most_factors=4,
+    )
 
 
 def test_every_reading_stands_beside_baselines_and_chance(planted: Planted) -> None:

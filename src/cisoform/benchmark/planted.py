@@ -23,7 +23,7 @@ Flags = npt.NDArray[np.bool_]
 
 NOISE = 0.1
 """Smallest planted change (log units) that counts as an effect; the simulator calls a pair a link from there on."""
-NULL_DRAWS = 200
+NULL_DRAWS, SIGN_DRAWS = 200, 20
 OVER_GROUPS = ("max", "mean")
 WAYS = ("own", "pooled")
 """Of a knock-out: the difference of the gene itself; or one slope of a factor in a group on the accessibility that
@@ -175,20 +175,20 @@ def knockout_way(table: pl.DataFrame, way: str) -> Floats:
     return table.select(slope * lost).to_series().to_numpy().astype(np.float64)
 
 
-def balanced_sign(truth: Floats, value: Floats) -> float:
+def balanced_sign(truth: Floats, value: Floats, noise: float = NOISE) -> float:
     """Mean of the shares of planted rises that are predicted to rise, and of falls to fall; effects above noise alone.
 
     A prediction of 0 is wrong; NaN where one of the two kinds does not occur.
     """
-    up, down = truth >= NOISE, truth <= -NOISE
+    up, down = truth >= noise, truth <= -noise
     if not up.any() or not down.any():
         return float("nan")
     return float(((value[up] > 0).mean() + (value[down] < 0).mean()) / 2)
 
 
-def rank_agreement(truth: Floats, value: Floats, above_noise: bool = True) -> float:
+def rank_agreement(truth: Floats, value: Floats, above_noise: bool = True, noise: float = NOISE) -> float:
     """Spearman's rho of changes; of effects above noise alone, or of all."""
-    some = np.abs(truth) >= NOISE if above_noise else np.ones(len(truth), dtype=bool)
+    some = np.abs(truth) >= noise if above_noise else np.ones(len(truth), dtype=bool)
     if some.sum() < 3 or np.ptp(value[some]) == 0 or np.ptp(truth[some]) == 0:
         return float("nan")
     return float(spearmanr(truth[some], value[some]).statistic)

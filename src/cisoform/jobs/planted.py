@@ -24,6 +24,12 @@ from cisoform.jobs.readings import open_reader
 Ints = npt.NDArray[np.int64]
 Say = Callable[[str], None]
 PARTS = ("valid", "test")
+EDITS: dict[str, tuple[bool, float]] = {
+    "whole window, p 1e-5": (False, 1e-5),
+    "around motif, p 1e-4": (True, 1e-4),
+    "around motif, p 1e-5": (True, 1e-5),
+}
+"""Ways to knock out: whether only the bases near the motif change, and the p-value of a motif."""
 
 
 def silent(text: str) -> None:
@@ -41,9 +47,12 @@ class Planted:
         truth: Content of its truth.json.
         cache: Folder of feature caches; None = the user's.
         variants: Scores of peaks that links may be read from.
+        edits: Ways to knock out that are tried (of `EDITS`).
+        most_factors: Most factors that are knocked out; None = all.
         n_controls: Matched controls of every knock-out on the test chromosomes.
         seed: Of what is drawn.
         say: Is told what begins.
+        kept: Tables of the test chromosomes that readings leave for figures.
     """
 
     model: CREformerModel
@@ -52,9 +61,12 @@ class Planted:
     truth: dict[str, Any]
     cache: Path | None = None
     variants: tuple[Variant, ...] = VARIANTS
+    edits: tuple[str, ...] = tuple(EDITS)
+    most_factors: int | None = None
     n_controls: int = 1
     seed: int = 0
     say: Say = silent
+    kept: dict[str, pl.DataFrame] = field(default_factory=dict, repr=False, compare=False)
     _readers: dict[str, Reader] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod

@@ -13,22 +13,18 @@ import numpy.typing as npt
 import polars as pl
 
 from cisoform.analysis.epigenome import measure
-from cisoform.analysis.perturbation import SignalEdit
 from cisoform.benchmark import planted as score
 from cisoform.benchmark.planted import Measure
 from cisoform.errors import InputError
-from cisoform.genome.motifs import motifs_of, read_motifs
-from cisoform.jobs.chosen_peaks import ChosenPeaks, choose_by_motif, peaks_of_genes
-from cisoform.jobs.perturbation import perturb
 from cisoform.jobs.planted import Planted
+from cisoform.jobs.planted_factors import grn, knockout, variants
 from cisoform.jobs.score import ScoreConfig, score_peaks
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Reading = Callable[[Planted], list[Measure]]
 
-MODES = ("zero", "around-motif")
-LINK_GOAL, SIGN_GOAL, EFFECT_GOAL = 0.9, 0.95, 0.7
+LINK_GOAL = 0.9
 
 
 def links(planted: Planted) -> list[Measure]:
@@ -62,6 +58,7 @@ def links(planted: Planted) -> list[Measure]:
             n=f"{len(truth):,} pairs, {truth.mean():.0%} links",
         )
     ]
+    planted.kept["links"] = tables["test"]
     if "ablation" in planted.variants:
         found.append(_signs_of_links(planted, tables["test"]))
     return found
@@ -139,91 +136,14 @@ def _signs_of_links(planted: Planted, table: pl.DataFrame) -> Measure:
     )
 
 
-def _dealt_sign(truth: Floats, value: Floats, seed: int, draws: int = 20) -> float:
+def _dealt_sign(truth: Floats, value: Floats, seed: int) -> float:
     rng = np.random.default_rng(seed)
-    return float(np.mean([score.balanced_sign(rng.permutation(truth), value) for _ in range(draws)]))
+    return float(
+        np.mean([score.balanced_sign(rng.permutation(truth), value) for _ in range(score.SIGN_DRAWS)])
+    )
 
 
-def knockout(planted: Planted) -> list[Measure]:
-    """Every factor that binds, knocked out by its motif: sign and size of the change of each gene in each group."""
-    tables = {mode: _knockouts(planted, "valid", mode, 0) for mode in MODES}
-    ways = {
-        f"{mode}, {way}": score.rank_agreement(_planted(table), score.knockout_way(table, way))
-        for mode, table in tables.items()
-        for way in score.WAYS
-    }
-    chosen = score.choose(ways)
-    mode, way = chosen.split(", ")
-    table = _knockouts(planted, "test", mode, planted.n_controls)
-    truth, value = _planted(table), score.knockout_way(table, way)
-    simple = {
-        "lost accessibility": table["accessibility_change"].to_numpy(),
-        "mean shift of the model": table["mean_shift"].to_numpy(),
-    }
-    chance = {"another factor's knock-out": score.other_factors(table, value, planted.seed)}
-    if planted.n_controls:
-        chance["matched control peaks"] = np.nan_to_num(
-            table["control_mean"].cast(pl.Float64).to_numpy().astype(np.float64)
-        )
-    strong = int((np.abs(truth) >= score.NOISE).sum())
-
-    def row(what: str, judge: Callable[[Floats, Floats], float], n: int, goal: float | None) -> Measure:
-        return Measure(
-            reading="knockout",
-            measure=what,
-            value=judge(truth, value),
-            way=chosen,
-            valid=ways[chosen] if what.startswith("Spearman of effects above") else None,
-            goal=goal,
-            baselines={name: judge(truth, values) for name, values in simple.items()},
-            nulls={name: judge(truth, values) for name, values in chance.items()},
-            ways=ways,
-            n=f"{n:,} genes in groups x factors",
-            note="chosen by the Spearman of effects above noise",
-        )
-
-    return [
-        row("sign of effects above noise, balanced accuracy", score.balanced_sign, strong, SIGN_GOAL),
-        row("Spearman of effects above noise", score.rank_agreement, strong, EFFECT_GOAL),
-        row("Spearman of all effects", lambda a, b: score.rank_agreement(a, b, False), len(truth), None),
-    ]
-
-
-def _knockouts(planted: Planted, part: str, mode: str, n_controls: int) -> pl.DataFrame:
-    """Knock-outs of all factors whose planted knock-out is known, with the planted change beside."""
-    reader, genes = planted.reader(part), planted.genes(part)
-    truth = planted.table("knockout").select("tf", "gene_id", "group", "delta_log1p_cp10k")
-    within = peaks_of_genes(reader, genes)
-    parts = []
-    for tf in sorted(set(truth["tf"].to_list())):
-        peaks = _peaks_of(planted, part, tf, within)
-        if peaks is None:
-            continue
-        planted.say(f"knockout: {tf}, {mode}, {part} chromosomes")
-        edit = SignalEdit(peaks.peaks, bases=peaks.near if mode == "around-motif" else None)
-        found = perturb(reader, planted.grouping, genes, edit, n_controls=n_controls, seed=planted.seed)
-        parts.append(found.table.with_columns(tf=pl.lit(tf)))
-    if not parts:
-        raise InputError(f"{planted.motifs}: no motif of a factor matches a peak of the {part} chromosomes")
-    return pl.concat(parts).join(truth, on=["tf", "gene_id", "group"])
-
-
-def _peaks_of(planted: Planted, part: str, tf: str, within: npt.NDArray[np.int64]) -> ChosenPeaks | None:
-    """Peaks with the factor's motif; None where there is none."""
-    motifs_of(read_motifs(planted.motifs), tf, str(planted.motifs))
-    try:
-        return choose_by_motif(planted.reader(part), [tf], planted.motifs, within)
-    except InputError as error:
-        if "matches none" in str(error):
-            return None
-        raise
-
-
-def _planted(table: pl.DataFrame) -> Floats:
-    return table["delta_log1p_cp10k"].to_numpy().astype(np.float64)
-
-
-READINGS: Mapping[str, Reading] = {"links": links, "knockout": knockout}
+READINGS: Mapping[str, Reading] = {"links": links, "knockout": knockout, "grn": grn, "variants": variants}
 """By name, what scores a reading; in the order of the table."""
 
 

@@ -139,7 +139,7 @@ def train_rule_off(
     unseen = groups.filter(pl.col("split") == "test")["cell_type"].unique(maintain_order=True).to_list()
     dataset, model = _fit(out, simulation, splits, tuple(unseen), first_stage, config, say, bar)
     opened = CREformerModel.load(model, config.device)
-    return replace(planted, model=opened, dataset=GenesDataset.open(dataset), _readers={})
+    return replace(planted, model=opened, dataset=GenesDataset.open(dataset), kept={}, _readers={})
 
 
 def _simulate(config: RegulationConfig, folder: Path, say: Say) -> None:
