@@ -22,7 +22,7 @@ from cisoform.errors import InputError
 from cisoform.genome.fasta import Genome
 from cisoform.genome.interval import Interval
 from cisoform.tokens.peaks import RELEASED_EDGES, signal_levels, signal_tokens
-from tests.data.multiome_files import MiniMultiome, save_fragments, write_h5ad, write_multiome
+from tests.data.multiome_files import MiniMultiome, save_fragments, write_gtf, write_h5ad, write_multiome
 
 
 @pytest.fixture(scope="module")
@@ -300,23 +300,27 @@ def test_quantile_edges_are_of_training_chromosomes_and_all_along_them(
 # --- bulk -----------------------------------------------------------------------------------------------------------
 
 
-def test_bulk_tracks_in_place_of_cells(mini: MiniMultiome, tmp_path: Path):
+def bulk_files(mini: MiniMultiome, folder: Path, bare: tuple[str, ...] = ()) -> dict[str, Path]:
+    """Tracks with signal on every other peak of chr1 and, outside of windows, on the other chromosomes but `bare`."""
     import pybigtools
 
     from tests.data.multiome_files import CHROMS
 
     lines = ["sample\ttrack\tpath"]
     for number, sample in enumerate(("liver", "brain")):
-        records = [("chr1", start, end, 3.0 + number) for chrom, start, end in mini.peaks if chrom == "chr1"][
-            ::2
-        ]
-        pybigtools.open(str(tmp_path / f"{sample}.bw"), "w").write(dict(CHROMS), iter(records))
+        records = [row for row in mini.peaks if row[0] == "chr1"][::2]
+        records += [(chrom, 0, 10) for chrom in CHROMS if chrom != "chr1" and chrom not in bare]
+        values = iter([(*row, 3.0 + number) for row in records])
+        pybigtools.open(str(folder / f"{sample}.bw"), "w").write(dict(CHROMS), values)
         lines.append(f"{sample}\tatac\t{sample}.bw")
-    (tmp_path / "tracks.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "tracks.tsv").write_text("\n".join(lines) + "\n")
     table = ["gene_id\tbrain\tliver\tother", *(f"{g[0]}\t{i}\t{2 * i}\t1" for i, g in enumerate(mini.genes))]
-    (tmp_path / "tpm.tsv").write_text("\n".join(table) + "\n")
-    files = {"tracks": tmp_path / "tracks.tsv", "expression": tmp_path / "tpm.tsv", "peaks": mini.bed}
-    made = build(mini, tmp_path / "d", **files)
+    (folder / "tpm.tsv").write_text("\n".join(table) + "\n")
+    return {"tracks": folder / "tracks.tsv", "expression": folder / "tpm.tsv", "peaks": mini.bed}
+
+
+def test_bulk_tracks_in_place_of_cells(mini: MiniMultiome, tmp_path: Path):
+    made = build(mini, tmp_path / "d", **bulk_files(mini, tmp_path))
     assert made.groups["name"].to_list() == ["liver", "brain"]
     rows = np.array(feature_rows(made, mini))
     np.testing.assert_allclose(
@@ -325,6 +329,19 @@ def test_bulk_tracks_in_place_of_cells(mini: MiniMultiome, tmp_path: Path):
     ids = made.group_states(1)
     assert made.state_tokens(ids[[0]])[0, 514] == signal_levels(np.array([4.0]))[0]
     assert (ids >= 160).sum() >= 14 and made.manifest["depth_normalisation"] == "as given"
+
+
+def test_genes_on_chromosomes_that_a_bulk_track_lacks_are_left_out(mini: MiniMultiome, tmp_path: Path):
+    made = build(mini, tmp_path / "d", **bulk_files(mini, tmp_path, bare=("chr2", "chr4")))
+    assert set(made.genes["chrom"]) == {"chr1", "chr3"}
+    lost = sum(gene[2] in ("chr2", "chr4") for gene in mini.genes)
+    assert any(f"{lost} genes on 2 chromosomes that some track lacks" in n for n in made.manifest["notes"])
+    others = [gene for gene in mini.genes if gene[2] != "chr1"]
+    write_gtf(tmp_path / "others.gtf", others)
+    files = bulk_files(mini, tmp_path, bare=("chr2", "chr3", "chr4"))
+    inputs = GeneInputs(genome=mini.genome, annotation=tmp_path / "others.gtf", **files)
+    with pytest.raises(InputError, match=r"no chromosome with genes \(chr2, chr3, chr4\) is in all tracks"):
+        build_genes(inputs, tmp_path / "e", GeneBuildConfig())
 
 
 # --- killed, resumed ------------------------------------------------------------------------------------------------

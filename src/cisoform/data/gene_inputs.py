@@ -263,6 +263,8 @@ def _match_bulk(inputs: GeneInputs, config: GeneBuildConfig) -> MatchedInputs:
     if unmeasured.any():
         notes.append(f"{int(unmeasured.sum()):,} genes with missing values are left out")
         genes = genes.filter(pl.Series(~unmeasured))
+    tracks = [SignalTrack(row.path, genome.chroms, row.transform) for row in rows]
+    genes = _on_covered_chromosomes(genes, tracks, str(inputs.tracks), notes)
     test, valid = _held_out_chromosomes(genome, config, genes["chrom"].to_list(), notes)
     types = samples if config.cell_types is not None else [""] * len(samples)
     part = ["train"] * len(samples)
@@ -284,8 +286,28 @@ def _match_bulk(inputs: GeneInputs, config: GeneBuildConfig) -> MatchedInputs:
         test_chromosomes=test,
         valid_chromosomes=valid,
         notes=notes,
-        bulk=BulkInputs([SignalTrack(row.path, genome.chroms, row.transform) for row in rows], values.T),
+        bulk=BulkInputs(tracks, values.T),
     )
+
+
+def _on_covered_chromosomes(
+    genes: pl.DataFrame, tracks: Sequence[SignalTrack], where: str, notes: list[str]
+) -> pl.DataFrame:
+    """Genes on chromosomes that every track has; on others "no signal" would mean "not in the file"."""
+    chroms = genes["chrom"].unique(maintain_order=True).to_list()
+    bare = [name for name in chroms if not all(name in track.chromosomes for track in tracks)]
+    if not bare:
+        return genes
+    if len(bare) == len(chroms):
+        raise InputError(
+            f"{where}: no chromosome with genes ({', '.join(chroms[:4])}) is in all tracks; check that annotation and "
+            "tracks are of one assembly"
+        )
+    lost = int(genes["chrom"].is_in(bare).sum())
+    notes.append(
+        f"{lost:,} genes on {len(bare)} chromosomes that some track lacks are left out (the first: {bare[0]})"
+    )
+    return genes.filter(~pl.col("chrom").is_in(bare))
 
 
 def _matrices(inputs: GeneInputs, layer: str | None) -> tuple[CountMatrix, CountMatrix | None]:
