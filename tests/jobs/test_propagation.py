@@ -22,6 +22,8 @@ from tests.data.gene_sets import build_small, save_creformer
 
 torch.set_num_threads(1)
 EDIT = np.array([1, 2, 3])
+SOME = slice(0, None, 5)
+"""Genes that are predicted by hand; the first have edited peaks and factors in reach."""
 
 
 def motif(tf: str, codes: np.ndarray) -> Motif:
@@ -86,11 +88,12 @@ def test_rounds_equal_every_step_by_hand(reader: Reader, motifs: list[Motif]) ->
     np.testing.assert_allclose(joined["before"], joined["before_right"], atol=1e-4)
     others = first.join(direct, on=["gene_id", "group"], how="anti")
     assert (others["difference"] == 0).all()
-    for number in (2, 3):
+    for number in (2, 3):  # from what the round before has shown
         before = matrix(table, reader, number - 1, "before")
         expected = by_hand(reader, binding, before, matrix(table, reader, number - 1, "after"))
-        np.testing.assert_allclose(matrix(table, reader, number, "after"), expected, atol=1e-3)
-    assert np.abs(matrix(table, reader, 2, "after") - matrix(table, reader, 1, "after")).max() > 1e-3
+        np.testing.assert_allclose(matrix(table, reader, number, "after")[:, SOME], expected, atol=1e-3)
+    moved = np.abs(matrix(table, reader, 2, "after") - matrix(table, reader, 1, "after"))
+    assert moved[:, SOME].max() > 5e-3
 
 
 def matrix(table: pl.DataFrame, reader: Reader, number: int, column: str) -> np.ndarray:
@@ -100,7 +103,8 @@ def matrix(table: pl.DataFrame, reader: Reader, number: int, column: str) -> np.
 
 @torch.no_grad()
 def by_hand(reader: Reader, binding: Binding, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    found = np.empty_like(before)
+    genes = np.arange(reader.genes.height)[SOME]
+    found = np.empty((reader.groups.height, len(genes)))
     for group in range(reader.groups.height):
         factor = np.ones(reader.dataset.n_peaks)
         for peak in range(reader.dataset.n_peaks):
@@ -108,7 +112,7 @@ def by_hand(reader: Reader, binding: Binding, before: np.ndarray, after: np.ndar
                 if binding.bound[peak, place]:
                     counts = [max(np.expm1(value[group, gene]), 0) + 0.05 for value in (after, before)]
                     factor[peak] += (min(counts[0] / counts[1], 2) - 1) / binding.n_bound[peak]
-        for gene in range(reader.genes.height):
+        for column, gene in enumerate(genes.tolist()):
             inputs = reader.inputs(np.array([gene]), np.array([group]))
             peaks = inputs.peak[inputs.mask].numpy()
             signal = reader.base_signal(inputs, inputs.mask)
@@ -116,5 +120,7 @@ def by_hand(reader: Reader, binding: Binding, before: np.ndarray, after: np.ndar
             dna = torch.from_numpy(dna_tokens(reader.windows(inputs, inputs.mask)).astype(np.int32))
             tokens = torch.from_numpy(signal_tokens(signal, reader.dataset.edges))
             vectors = reader.model.encode_peaks(dna, {"atac": tokens})
-            found[group, gene] = predict(reader.model, reader.link, inputs.replaced(inputs.mask, vectors))[0]
+            found[group, column] = predict(reader.model, reader.link, inputs.replaced(inputs.mask, vectors))[
+                0
+            ]
     return found
