@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -19,7 +20,13 @@ TINY = ElementaryConfig(
 )
 
 
-def build_small(root: Path, pool: str = "cells", fragments: bool = False, n_cells: int = 15) -> GenesDataset:
+def build_small(
+    root: Path,
+    pool: str = "cells",
+    fragments: bool = False,
+    n_cells: int = 15,
+    edges: Literal["released", "quantile"] = "released",
+) -> GenesDataset:
     """Genes of four chromosomes in a few cells of four types; chr3 and NK held out, chr4 and B for validation."""
     files = write_multiome(root / "files", n_cells=n_cells)
     inputs = GeneInputs(
@@ -38,6 +45,7 @@ def build_small(root: Path, pool: str = "cells", fragments: bool = False, n_cell
         test_cell_types=("NK",),
         valid_cell_types=("B",),
         min_tss_enrichment=0.0,
+        edges=edges,
     )
     build_genes(inputs, root / "genes", config)
     return GenesDataset.open(root / "genes")

@@ -131,6 +131,23 @@ def _warned(model, dataset, root):
     return evaluate(other, dataset, "valid", short, cache=root / "cache")["warnings"]
 
 
+def test_quantile_levels_of_both_stages_fit_each_other(made, tmp_path):
+    """Level k is the same share of signal in either, though cut elsewhere; of the released edges neither is."""
+    root, _ = made
+    dataset = build_small(tmp_path, edges="quantile")
+    first = CREformerModel.load(root / "first")
+    with pytest.raises(InputError, match="other edges than the model's 'atac'.*--edges quantile"):
+        prepare(dataset, root / "first", choose_recipe("tiny", STEPS), "tiny")
+    own = tuple(float(value) for value in np.geomspace(0.01, 50, 34))
+    CREformerModel(first.model, {**first.edges, "atac": own}, first.about).save(tmp_path / "first")
+    run = prepare(dataset, tmp_path / "first", choose_recipe("tiny", STEPS), "tiny")
+    fit(run, tmp_path / "run", cache=tmp_path / "cache", device="cpu")
+    fitted = CREformerModel.load(tmp_path / "run")
+    assert fitted.edges == {**first.edges, "atac": dataset.edges} and dataset.edges != own
+    genes, groups = dataset.gene_rows("test")[:2], dataset.group_rows("all")[:2]
+    assert predict(fitted, dataset, groups, genes, cache=tmp_path / "cache").height == 4
+
+
 def test_what_the_first_stage_saw_of_the_test_part_is_said(made, tmp_path):
     root, dataset = made
     first, fitted = (CREformerModel.load(root / name) for name in ("first", "run"))

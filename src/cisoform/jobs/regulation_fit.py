@@ -35,6 +35,7 @@ from cisoform.jobs.creformer_model import KIND, CREformerModel
 from cisoform.models.creformer import CREformer, Elementary
 from cisoform.models.creformer.frozen import adapt, freeze
 from cisoform.recipes_regulation import RegulatoryRecipe, regulatory_recipe
+from cisoform.tokens.peaks import RELEASED_EDGES
 from cisoform.training.device import resolve_device
 from cisoform.training.gene_metrics import LEAST_GROUPS
 from cisoform.training.loop import fit as run_loop
@@ -145,7 +146,8 @@ def prepare(
     first = load_first_stage(elementary)
     config = replace(recipe.model, elementary=first.elementary.config)
     recipe = replace(recipe, model=config)
-    check_data(dataset, config.max_peaks, first.edges, recipe.features.track)
+    edges = _common_edges(dataset, first.edges, recipe.features.track)
+    check_data(dataset, config.max_peaks, edges, recipe.features.track)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = CREformer(config)
@@ -185,11 +187,24 @@ def prepare(
         dataset,
         model,
         about,
-        first.edges,
+        edges,
         source,
         valid_source,
         np.unique(np.concatenate(states)),
     )
+
+
+def _common_edges(
+    dataset: GenesDataset, edges: dict[str, tuple[float, ...]], track: str
+) -> dict[str, tuple[float, ...]]:
+    """Edges of the fitted model: the Elementary's, but the data's own where both are quantiles.
+
+    A level is then the same share of the positive signal of either assay, so the data's is read as it is.
+    """
+    quantile = dataset.manifest.get("settings", {}).get("edges") == "quantile"
+    if quantile and edges.get(track, RELEASED_EDGES) != RELEASED_EDGES:
+        return {**edges, track: dataset.edges}
+    return edges
 
 
 def _choose_what_learns(elementary: Elementary, features: FeatureConfig, seed: int) -> None:
@@ -223,7 +238,7 @@ def check_data(
     if edges[track] != dataset.edges:
         raise InputError(
             f"{dataset.path}: signal levels are cut at other edges than the model's {track!r}; build the data with "
-            "`--edges RUN` of the Elementary's run"
+            "`--edges RUN` of the Elementary's run (or both stages with `--edges quantile`)"
         )
     most = int(dataset.index.count.max())
     if most > max_peaks:
