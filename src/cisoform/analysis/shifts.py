@@ -141,15 +141,23 @@ def _after(
     return found
 
 
-def random_sets(sets: Flags, signal: Numbers, gc: Numbers, n: int, seed: int) -> Flags:
+def random_sets(sets: Flags, within: Ints, signal: Numbers, gc: Numbers, n: int, seed: int) -> Flags:
     """Random peak sets of the sizes of given ones (n, peaks): each peak is replaced by one alike in signal and GC.
 
     The sets take turns. A stand-in that is drawn twice is there once, so that sets can be a little smaller.
+
+    Args:
+        sets: (sets, peaks of the data set).
+        within: Peaks that can change anything, ascending: only these count and are drawn.
+        signal: Accessibility of every peak.
+        gc: Share of G and C of every peak.
+        n: How many.
+        seed: Of the draws.
     """
     rng = np.random.default_rng([seed, 7])
-    near = near_peaks(signal, gc)
+    near = near_peaks(signal[within], gc[within])
     found = np.zeros((n, sets.shape[1]), dtype=bool)
     order = np.concatenate([rng.permutation(len(sets)) for _ in range(-(-n // len(sets)))])[:n]
     for number, one in enumerate(order.tolist()):
-        found[number, stand_ins(near, rng)[sets[one]]] = True
+        found[number, within[stand_ins(near, rng)[sets[one, within]]]] = True
     return found

@@ -14,6 +14,7 @@ from cisoform.analysis.motif_activity import motif_deviations
 from cisoform.analysis.shifts import Shifted, perturbed, random_sets
 from cisoform.analysis.transition import p_values, reversal, shift, without_size, z_scores
 from cisoform.features.states import Update
+from cisoform.jobs.chosen_peaks import peaks_of_genes
 from cisoform.jobs.transition_setting import Candidates, Setting, TransitionConfig
 
 Ints = npt.NDArray[np.int64]
@@ -64,7 +65,8 @@ def screen(
     reader = setting.reader
     signal = reader.signal(setting.ends.source, np.arange(reader.dataset.n_peaks)).mean(axis=0)
     gc = np.isin(reader.dataset.windows(np.arange(reader.dataset.n_peaks)), (1, 2)).mean(axis=1)
-    null = random_sets(candidates.sets, signal.astype(np.float64), gc, config.n_null, config.seed)
+    within = peaks_of_genes(reader, setting.genes)
+    null = random_sets(candidates.sets, within, signal.astype(np.float64), gc, config.n_null, config.seed)
     count = len(candidates.names)
     both = np.concatenate([candidates.sets, null])
     found = perturbed(reader, setting.cells, setting.genes, both, config.kind, update)
