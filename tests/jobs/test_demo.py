@@ -53,7 +53,7 @@ def test_the_page_ends_with_the_scores_of_both_stages(made: tuple[Path, dict[str
     out, summary, said = made
     text = (out / "report.html").read_text()
     titles = re.findall(r'<h2 id="s\d+">([^<]+)</h2>', text)
-    assert titles[-1] == "Regulation, stage 2: Sequencing depth"
+    assert titles[-2:] == ["Regulation, stage 2: Sequencing depth", "Regulation: Readings beside the truth"]
     assert {"Regulation, stage 1: Along a locus", "Regulation, stage 2: Some held-out genes"} <= set(titles)
     first = json.loads((out / "regulation/scores_pretrained/evaluation.json").read_text())
     for part in first["parts"].values():
@@ -67,6 +67,10 @@ def test_the_page_ends_with_the_scores_of_both_stages(made: tuple[Path, dict[str
             assert f"{found['pearson']:.3f}" in text
     assert any("pre-training" in line for line in said) and any("fitting" in line for line in said)
     assert first["dataset_hash"] in text and second["dataset_hash"] in text
+    readings = summary["regulation"]["readings"]
+    assert len(readings) == 5 and all(
+        f"{value:.3f}" in text for value in readings.values() if value is not None
+    )
     for step, seconds in summary["regulation"]["seconds"].items():
         assert f"<td>{step}</td><td>{seconds:.1f} s</td>" in text
     figures = re.findall(r'<figure role="img" aria-label="([^"]*)">', text)
@@ -87,7 +91,7 @@ def test_the_commands_of_the_page_can_be_typed(made: tuple[Path, dict[str, Any],
     text = (out / "report.html").read_text()
     blocks = re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
-    assert len(lines) == 7
+    assert len(lines) == 12
     for line in lines:
         words = shlex.split(line)
         command: Any = typer.main.get_command(app)

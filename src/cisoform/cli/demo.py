@@ -97,6 +97,7 @@ def _print_summary(summary: dict[str, Any], page: Path) -> None:
         print_table(
             ("", "Pearson per gene"), [[name, value] for name, value in found["gene_pearson"].items()]
         )
+        print_table(("readings beside the truth", "score"), list(found["readings"].items()))
     typer.echo(f"{page}: open it in a browser ({duration_text(summary['seconds'])})")
 
 

@@ -26,7 +26,14 @@ from cisoform.data.regions import RegionDataset
 from cisoform.data.simulate.regulation.config import preset
 from cisoform.data.simulate.regulation.simulation import simulate_regulation
 from cisoform.data.simulate.regulation.write import write_regulation
-from cisoform.jobs import elementary, elementary_report, regulation_fit, regulation_predict, regulatory_report
+from cisoform.jobs import (
+    demo_readings,
+    elementary,
+    elementary_report,
+    regulation_fit,
+    regulation_predict,
+    regulatory_report,
+)
 from cisoform.jobs.creformer_model import CREformerModel
 from cisoform.jobs.demo_stage import Stage
 from cisoform.jobs.landmarks import Landmarks
@@ -100,6 +107,7 @@ class Outcome:
         held_out: Cell type and samples that training did not see.
         first: Of the first stage.
         second: Of the second.
+        readings: Of the fitted model.
         seconds: Of each step.
     """
 
@@ -108,6 +116,7 @@ class Outcome:
     held_out: HeldOut
     first: ElementaryResults
     second: RegulatoryResults
+    readings: demo_readings.Readings
     seconds: dict[str, float]
 
 
@@ -151,7 +160,8 @@ def run_regulation(stage: Stage) -> dict[str, Any]:
     held_out = HeldOut.of(planted)
     first = _first_stage(stage, folder, plan, held_out)
     second = _second_stage(stage, folder, plan, held_out, planted)
-    outcome = Outcome(plan, planted, held_out, first, second, stage.seconds)
+    readings = demo_readings.read(stage, folder, SEED)
+    outcome = Outcome(plan, planted, held_out, first, second, readings, stage.seconds)
     for section in SECTIONS:
         section(stage.page, outcome)
     return {"regulation": _summary(outcome)}
@@ -324,7 +334,17 @@ def second_section(page: Page, outcome: Outcome) -> None:
     add_regulatory_sections(page, outcome.second, f"{TITLE}, stage 2: ")
 
 
-SECTIONS: tuple[Callable[[Page, Outcome], None], ...] = (planted_section, first_section, second_section)
+def readings_section(page: Page, outcome: Outcome) -> None:
+    """Links and knock-outs beside the planted truth."""
+    demo_readings.add_section(page, f"{TITLE}: Readings beside the truth", outcome.readings)
+
+
+SECTIONS: tuple[Callable[[Page, Outcome], None], ...] = (
+    planted_section,
+    first_section,
+    second_section,
+    readings_section,
+)
 
 
 def _summary(outcome: Outcome) -> dict[str, Any]:
@@ -342,6 +362,9 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
                 track: {given: scores["pearson_where_mean"] for given, scores in by.items()}
                 for track, by in found["preserved"].items()
             },
+        },
+        "readings": {
+            f"{row['reading']}, {row['measure']}": row["value"] for row in outcome.readings.content["rows"]
         },
         "seconds": outcome.seconds,
     }
