@@ -13,13 +13,14 @@ from cisoform.models.encoders.landmark import (
     LandmarkRnaConfig,
     LandmarkRnaEncoder,
 )
+from cisoform.models.encoders.rotary import Esm2Config, NtV2Config, RotaryEncoder
 from cisoform.models.encoders.tiny import TinyConfig, TinyEncoder
 
 AnyConfig = TinyConfig | ConvConfig
 """Encoders that serve every modality."""
-DnaConfig = AnyConfig | LandmarkDnaConfig | ElementaryDnaConfig
-RnaConfig = AnyConfig | LandmarkRnaConfig
-ProteinConfig = AnyConfig | LandmarkProteinConfig
+DnaConfig = AnyConfig | LandmarkDnaConfig | ElementaryDnaConfig | NtV2Config
+RnaConfig = AnyConfig | LandmarkRnaConfig | NtV2Config
+ProteinConfig = AnyConfig | LandmarkProteinConfig | Esm2Config
 EncoderConfig = DnaConfig | RnaConfig | ProteinConfig
 Encoder = (
     TinyEncoder
@@ -28,6 +29,7 @@ Encoder = (
     | LandmarkRnaEncoder
     | LandmarkProteinEncoder
     | ElementaryDnaEncoder
+    | RotaryEncoder
 )
 
 __all__ = [
@@ -36,12 +38,15 @@ __all__ = [
     "ElementaryDnaConfig",
     "ElementaryDnaEncoder",
     "EncoderConfig",
+    "Esm2Config",
     "Hidden",
     "LandmarkDnaConfig",
     "LandmarkProteinConfig",
     "LandmarkRnaConfig",
+    "NtV2Config",
     "ProteinConfig",
     "RnaConfig",
+    "RotaryEncoder",
     "SequenceEncoder",
     "TinyConfig",
     "build_encoder",
@@ -63,3 +68,5 @@ def build_encoder(config: EncoderConfig) -> Encoder:
             return LandmarkRnaEncoder(config)
         case LandmarkProteinConfig():
             return LandmarkProteinEncoder(config)
+        case Esm2Config() | NtV2Config():
+            return RotaryEncoder(config)
