@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cisoform.cli.common import JsonOption, bytes_text, note, print_json, print_table
 from cisoform.errors import InputError
 
+if TYPE_CHECKING:
+    from cisoform.weights.inspect import Architecture
+
 app = typer.Typer(help="Inspect and convert released checkpoints.", no_args_is_help=True)
 
-KINDS = ("creformer",)
+KINDS = ("creformer", "esm2", "nt")
 
 
 @app.command(epilog="Example: cisoform weights inspect pretrained_models/transformer_1.pkl")
 def inspect(
-    source: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A checkpoint, or a folder of them.")],
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|DIR|hf://OWNER/NAME", help="A checkpoint, or a folder of them.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """List the tensors of a checkpoint and every name its pickle asks for; nothing in it is run."""
@@ -32,6 +38,8 @@ def inspect(
         typer.echo(
             f"{part.path}: {part.format}, {len(part.tensors)} tensors, {part.n_values:,} values, {size}"
         )
+        if part.architecture is not None:
+            _print_architecture(part.architecture)
         for name in part.refused:
             note(f"{part.path}: asks for {name}: would be an inert stub, never imported or called")
         print_table(
@@ -40,12 +48,27 @@ def inspect(
         )
 
 
+def _print_architecture(found: Architecture) -> None:
+    sizes = ", ".join(f"{name} {value:g}" for name, value in found.sizes.items())
+    fits = f"{len(found.differences)} differences" if found.differences else "the tensors fit"
+    typer.echo(f"  {found.name} ({sizes}): {fits}; {len(found.left_out)} tensors are not used by it")
+    for line in found.differences:
+        typer.echo(f"  - {line}")
+
+
 @app.command(
-    epilog="Example: cisoform weights convert creformer pretrained_models model --vocab kmer_dict.pkl"
+    epilog="Example: cisoform weights convert creformer pretrained_models model --vocab kmer_dict.pkl; "
+    "cisoform weights convert esm2 hf://facebook/esm2_t30_150M_UR50D esm2"
 )
 def convert(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="creformer.")],
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Released folder or safetensors file.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="creformer, esm2 or nt (NT-v2).")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="Released folder (CREformer: or safetensors file); esm2, nt: folder or hf://OWNER/NAME.",
+        ),
+    ],
     out: Annotated[Path, typer.Argument(metavar="DST", help="Model folder to write.")],
     vocab: Annotated[
         Path | None,
@@ -56,26 +79,68 @@ def convert(
     heads: Annotated[
         int | None, typer.Option("--heads", min=1, help="Attention heads; needed for safetensors.")
     ] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option("--sha256", metavar="HEX", help="esm2, nt: what the weights file must hash to."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Convert released weights to a model folder of safetensors and JSON."""
+    """Convert released weights to a model folder of safetensors and JSON; nothing is fetched and no code is run."""
     if kind not in KINDS:
         raise InputError(
             f"{kind!r} is no kind of checkpoint that can be converted; choose from {', '.join(KINDS)}"
         )
-    if vocab is None:
-        raise InputError(
-            "converting a CREformer needs --vocab: the authors' kmer_dict.pkl or a text list of 6-mers"
-        )
+    _check_options(kind, vocab, heads, sha256)
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise InputError(f"{out}: already exists; remove it or choose another name")
+    if kind != "creformer":
+        from cisoform.jobs.convert_rotary import convert_rotary
+
+        found = convert_rotary(source, out, "esm2" if kind == "esm2" else "nt_v2", sha256)
+        if as_json:
+            print_json(found)
+        else:
+            _print_rotary(out, found)
+        return
     from cisoform.jobs.convert_creformer import convert_creformer
 
-    summary = convert_creformer(source, out, vocab, heads)
+    assert vocab is not None
+    summary = convert_creformer(Path(source), out, vocab, heads)
     if as_json:
         print_json(summary)
         return
     _print_conversion(out, summary)
+
+
+def _check_options(kind: str, vocab: Path | None, heads: int | None, sha256: str | None) -> None:
+    """Refuse options of another kind."""
+    if kind != "creformer":
+        for name, value in (("--vocab", vocab), ("--heads", heads)):
+            if value is not None:
+                raise InputError(
+                    f"{name} {value} is for creformer; config.json says all of {kind}: leave it out"
+                )
+        if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+            raise InputError(
+                f"--sha256 {sha256!r} is not 64 hex digits; copy it from where the weights came from"
+            )
+    elif vocab is None:
+        raise InputError(
+            "converting a CREformer needs --vocab: the authors' kmer_dict.pkl or a text list of 6-mers"
+        )
+    elif sha256 is not None:
+        raise InputError("--sha256 is for esm2 and nt, whose weights are one file; leave it out")
+
+
+def _print_rotary(out: Path, found: dict[str, Any]) -> None:
+    sizes = found["sizes"]
+    typer.echo(
+        f"{out}: {found['name']} of {found['n_parameters']:,} parameters (width {sizes['dim']}, {sizes['layers']} "
+        f"layers, {sizes['heads']} heads, {'with' if found['head'] else 'without'} masked-token head)"
+    )
+    note(f"sha256 of {found['file']}: {found['sha256']}")
+    if found["left_out"]:
+        note(f"{len(found['left_out'])} tensors that rotary models never use were left out")
 
 
 def _print_conversion(out: Path, summary: dict[str, Any]) -> None:

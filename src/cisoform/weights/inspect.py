@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from cisoform.errors import InputError
 from cisoform.genome.files import require_file
+from cisoform.weights.public import CONFIG_FILE, SCHEME, public_folder
 from cisoform.weights.restricted_pickle import list_globals, read_torch_pickle, tensors_of
+from cisoform.weights.rotary import NAMES, differences, our_name, read_config
 
 SUFFIXES = (".safetensors", ".pkl", ".pt", ".pth", ".bin")
 
@@ -24,6 +27,23 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
+class Architecture:
+    """What the `config.json` beside a file says it is.
+
+    Attributes:
+        name: "ESM-2" or "Nucleotide Transformer v2".
+        sizes: Width, layers and so on.
+        left_out: Tensors that the network never uses.
+        differences: What keeps the file from being that network, a line each.
+    """
+
+    name: str
+    sizes: dict[str, Any]
+    left_out: list[str]
+    differences: list[str]
+
+
+@dataclass(frozen=True)
 class CheckpointInfo:
     """One file of a checkpoint.
 
@@ -34,6 +54,7 @@ class CheckpointInfo:
         n_values: Numbers in all tensors.
         tensors: Each tensor.
         refused: Names a pickle asks for that are not on the allow-list.
+        architecture: What it is, where a `config.json` of a network that can be read lies beside it.
     """
 
     path: str
@@ -42,14 +63,16 @@ class CheckpointInfo:
     n_values: int
     tensors: list[TensorInfo]
     refused: list[str]
+    architecture: Architecture | None = None
 
 
-def inspect_checkpoint(source: Path) -> list[CheckpointInfo]:
-    """Describe a file, or every checkpoint file of a folder.
+def inspect_checkpoint(source: str | Path) -> list[CheckpointInfo]:
+    """Describe a file, or every checkpoint file of a folder (or of hf://owner/name, if a copy is here).
 
     Raises:
         InputError: If there is none, or one is damaged or refused.
     """
+    source = public_folder(source) if str(source).startswith(SCHEME) else Path(source)
     if not source.is_dir():
         return [_inspect(source)]
     files = sorted(file for file in source.iterdir() if file.suffix in SUFFIXES)
@@ -73,9 +96,27 @@ def _inspect(path: Path) -> CheckpointInfo:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path}: {error}; is it a checkpoint?") from None
-    return CheckpointInfo(
-        str(path), kind, path.stat().st_size, sum(_count(t.shape) for t in tensors), tensors, refused
-    )
+    n_values, found = sum(_count(t.shape) for t in tensors), _architecture(path, tensors)
+    return CheckpointInfo(str(path), kind, path.stat().st_size, n_values, tensors, refused, found)
+
+
+def _architecture(path: Path, tensors: list[TensorInfo]) -> Architecture | None:
+    try:
+        kind, config, tied = read_config(path.parent / CONFIG_FILE)
+    except InputError:
+        return None
+    shapes, left_out = {}, []
+    for tensor in tensors:
+        ours = our_name(tensor.name)
+        if ours is None:
+            left_out.append(tensor.name)
+        else:
+            shapes[ours] = tensor.shape
+    head = any(name.startswith("head.") for name in shapes)
+    if head and tied and "embedding.weight" in shapes:
+        shapes.setdefault("head.decoder.weight", shapes["embedding.weight"])
+    sizes = {name: getattr(config, name) for name in ("dim", "layers", "heads", "ffn", "norm_eps")}
+    return Architecture(NAMES[kind], sizes, left_out, differences(shapes, config, head))
 
 
 def _safetensors(path: Path) -> list[TensorInfo]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -133,7 +133,7 @@ def _read_public(source: str | Path, kind: Kind | None, sha256: str | None) -> R
     tensors, digest = read_public_tensors(public.weights, sha256)
     state, dropped = rename(tensors, str(public.weights), tied, config.dim // config.heads)
     head = any(name.startswith("head.") for name in state)
-    if problems := differences(state, config, head):
+    if problems := differences(shapes_of(state), config, head):
         more = f"; {len(problems) - _SHOWN} more differences" if len(problems) > _SHOWN else ""
         raise InputError(
             f"{public.weights}: does not fit {public.config} as {NAMES[found]}: {'; '.join(problems[:_SHOWN])}{more}"
@@ -213,13 +213,12 @@ def rename(
     state: dict[str, Tensor] = {}
     dropped = []
     for name, value in tensors.items():
-        bare = name.removeprefix(_PREFIX)
-        if _UNUSED.fullmatch(bare):
-            if bare.endswith(_FREQUENCIES):
+        ours = our_name(name)
+        if ours is None:
+            if name.endswith(_FREQUENCIES):
                 _check_frequencies(value, head_dim, f"{where}: {name}")
             dropped.append(name)
             continue
-        ours = _our_name(bare) or name
         if ours in state and not torch.equal(state[ours], value):
             raise InputError(
                 f"{where}: {name} differs from another tensor that means {ours}; a damaged file?"
@@ -230,14 +229,18 @@ def rename(
     return state, dropped
 
 
-def _our_name(name: str) -> str | None:
-    part, _, last = name.rpartition(".")
+def our_name(public: str) -> str | None:
+    """Our name of a tensor; the public one if it is unknown, None if rotary models never use it."""
+    bare = public.removeprefix(_PREFIX)
+    if _UNUSED.fullmatch(bare):
+        return None
+    part, _, last = bare.rpartition(".")
     layer = _LAYER.fullmatch(part)
     if layer is not None:
         inner = _IN_LAYER.get(layer.group(2))
-        return inner and f"layers.{int(layer.group(1))}.{inner}.{last}"
+        return public if inner is None else f"layers.{int(layer.group(1))}.{inner}.{last}"
     fixed = _FIXED.get(part)
-    return fixed and f"{fixed}.{last}"
+    return public if fixed is None else f"{fixed}.{last}"
 
 
 def _check_frequencies(values: Tensor, head_dim: int, where: str) -> None:
@@ -249,23 +252,22 @@ def _check_frequencies(values: Tensor, head_dim: int, where: str) -> None:
         )
 
 
-def differences(state: Mapping[str, Tensor], config: RotaryConfig, head: bool) -> list[str]:
-    """What keeps a state from being one of the network, a line each; empty if nothing does."""
+def differences(shapes: Mapping[str, Sequence[int]], config: RotaryConfig, head: bool) -> list[str]:
+    """What keeps tensors of these names and shapes from being the network's, a line each; empty if nothing does."""
     with torch.device("meta"):
         expected = RotaryNetwork(config, head=head).state_dict()
-    missing = [f"{name} is missing" for name in expected if name not in state]
-    extra = [f"{name} is not part of it" for name in state if name not in expected]
-    shapes = [
-        f"{name} has shape {tuple(state[name].shape)}, expected {tuple(value.shape)}"
+    wrong = [
+        f"{name} has shape {tuple(shapes[name])}, expected {tuple(value.shape)}"
         for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
+        if name in shapes and tuple(shapes[name]) != tuple(value.shape)
     ]
-    kinds = [
-        f"{name} holds {value.dtype}, not numbers"
-        for name, value in state.items()
-        if not value.is_floating_point()
-    ]
-    return [*shapes, *missing, *extra, *kinds]
+    missing = [f"{name} is missing" for name in expected if name not in shapes]
+    return [*wrong, *missing, *(f"{name} is not part of it" for name in shapes if name not in expected)]
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, Sequence[int]]:
+    """Shapes of tensors by name."""
+    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def _check_vocabulary(path: Path, kind: Kind) -> None:
@@ -302,6 +304,6 @@ def _read_converted(folder: Path) -> RotaryWeights:
         )
     config = config_from_json(RotaryConfig, json.dumps(stored.config), str(folder / "config.json"))
     head = any(name.startswith("head.") for name in stored.state)
-    if problems := differences(stored.state, config, head):
+    if problems := differences(shapes_of(stored.state), config, head):
         raise InputError(f"{folder}: {problems[0]}; the folder mixes two models")
     return RotaryWeights(kind, config, stored.state, head, about)
