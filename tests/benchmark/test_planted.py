@@ -43,9 +43,11 @@ def test_scores_of_pairs_by_variant_distance_and_group():
     # Contact is flat up to 5 kb, then (20,000 / 5,000)^-0.87 of that.
     ratio = ways["ablation, powerlaw, max"][1] / ways["ablation, powerlaw, max"][0]
     assert ratio == pytest.approx(0.3 * 4**-0.87 / 0.4)
-    simple = planted.pair_baselines(pairs, np.array([2.0, 0.0]), None)
-    assert simple["distance"].tolist() == [-100.0, -20_000.0] and len(simple) == 4
-    assert simple["sqrt(accessibility x H3K27ac) x contact"][1] == 0
+    simple = planted.pair_baselines(table, np.array([2.0, 0.0, 0.0, 0.0]), None)
+    assert simple["distance"].tolist() == [-100.0, -20_000.0] and len(simple) == 8
+    assert simple["accessibility, max"].tolist() == [3.0, 2.0]
+    abc = simple["sqrt(accessibility x H3K27ac) x contact, max"]
+    assert abc[0] == pytest.approx(np.sqrt(2.0) * 5_000**-0.87) and abc[1] == 0
 
 
 def test_chance_is_the_share_of_true_pairs():

@@ -128,23 +128,34 @@ def pairs_of(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def pair_baselines(
-    pairs: pl.DataFrame, h3k27ac: Floats | None, correlation: Floats | None
+    table: pl.DataFrame, h3k27ac: Floats | None, correlation: Floats | None
 ) -> dict[str, Floats]:
-    """Simple scores of pairs.
+    """Simple scores of pairs, those that differ between groups as their highest and as their mean.
 
     Args:
-        pairs: As `pairs_of` gives them.
-        h3k27ac: Mean signal at each pair's peak; None = not measured.
-        correlation: Of accessibility and expression across groups, absolute; None = not known.
+        table: As for `pair_ways`, with accessibility.
+        h3k27ac: Mean signal at the peak in the group of each row; None = not measured.
+        correlation: Of accessibility and expression across groups, absolute, of each pair; None = not known.
     """
+    pairs = pairs_of(table)
     distance = np.abs(pairs["distance_bp"].to_numpy())
-    near, open_ = contact(distance.astype(np.int64)), pairs["accessibility"].to_numpy()
-    found = {"distance": -distance, "accessibility": open_, "accessibility x contact": open_ * near}
+    near = contact(distance.astype(np.int64))
+    found = {"distance": -distance, "contact": near}
+    open_ = table["accessibility"].to_numpy().astype(np.float64)
+    rows = {"accessibility": open_, "accessibility x contact": open_ * _contact(table)}
     if h3k27ac is not None:
-        found["sqrt(accessibility x H3K27ac) x contact"] = np.sqrt(open_ * h3k27ac) * near
+        rows["sqrt(accessibility x H3K27ac) x contact"] = np.sqrt(open_ * h3k27ac) * _contact(table)
+    for name, values in rows.items():
+        joined = table.with_columns(value=values).group_by("gene", "peak", maintain_order=True)
+        both = joined.agg(**{join: getattr(pl.col("value"), join)() for join in OVER_GROUPS})
+        found |= {f"{name}, {join}": both[join].to_numpy() for join in OVER_GROUPS}
     if correlation is not None:
         found["correlation x contact"] = np.nan_to_num(correlation) * near
     return found
+
+
+def _contact(table: pl.DataFrame) -> Floats:
+    return contact(np.abs(table["distance_bp"].to_numpy()).astype(np.int64))
 
 
 def auprc(truth: Flags, score: Floats) -> float:

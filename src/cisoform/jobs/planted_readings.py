@@ -42,7 +42,8 @@ def links(planted: Planted) -> list[Measure]:
     pairs = score.pairs_of(tables["test"])
     truth, gene = _is_link(planted, pairs), pairs["gene"].to_numpy()
     every = score.pair_ways(tables["test"], planted.variants)
-    simple = score.pair_baselines(pairs, _h3k27ac(planted, pairs), _correlation(planted, pairs))
+    marks = _h3k27ac(planted, tables["test"])
+    simple = score.pair_baselines(tables["test"], marks, _correlation(planted, pairs))
     baselines = {name: score.auprc(truth, values) for name, values in simple.items()}
     found = [
         Measure(
@@ -80,14 +81,18 @@ def _is_link(planted: Planted, pairs: pl.DataFrame) -> Flags:
     )
 
 
-def _h3k27ac(planted: Planted, pairs: pl.DataFrame) -> Floats | None:
-    """Mean over the groups of the signal at each pair's peak; None where the simulation has no such track."""
-    paths = sorted((planted.files / "tracks").glob("*h3k27ac*.bw"))
-    if not paths:
-        return None
-    wanted = np.unique(pairs["peak"].to_numpy())
-    mean = np.mean([measure(path, planted.dataset.peaks, wanted).values for path in paths], axis=0)
-    return np.asarray(np.nan_to_num(mean[pairs["peak"].to_numpy()]).clip(min=0.0), dtype=np.float64)
+def _h3k27ac(planted: Planted, table: pl.DataFrame) -> Floats | None:
+    """Signal at the peak in the group of each row; None where the simulation has no such tracks."""
+    peak, label = table["peak"].to_numpy(), table["label"].to_numpy()
+    found = np.zeros(table.height)
+    for number, name in enumerate(planted.grouping.labels):
+        path = planted.files / "tracks" / f"{name}.h3k27ac.bw"
+        if not path.is_file():
+            return None
+        rows = label == number
+        values = measure(path, planted.dataset.peaks, np.unique(peak[rows])).values
+        found[rows] = np.nan_to_num(values[peak[rows]]).clip(min=0.0)
+    return found
 
 
 def _correlation(planted: Planted, pairs: pl.DataFrame) -> Floats:
