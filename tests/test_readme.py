@@ -17,6 +17,13 @@ SHORT = {
     "evaluate": ["--draws", "10"],
     "regulation pretrain": ["--set", "train.max_steps=6", "--set", "train.epochs=1", "--device", "cpu"],
     "regulation evaluate elementary": ["--tokens", "2048", "--device", "cpu"],
+    "regulation report": ["--genes", "SIMTF01", "--tfs", "SIMTF04", "--device", "cpu"],
+    "regulation score": ["--samples", "5", "--device", "cpu"],
+    "regulation links": ["--draws", "20", "--device", "cpu"],
+    "regulation knockout": ["--controls", "1", "--genes", "SIMTF04", "--device", "cpu"],
+    "regulation knockin": ["--controls", "1", "--genes", "SIMTF04", "--device", "cpu"],
+    "regulation grn": ["--bags", "2", "--nulls", "1", "--device", "cpu"],
+    "regulation variants": ["--controls", "0", "--split", "test", "--device", "cpu"],
     "regulation fit": ["--set", "train.max_steps=6", "--set", "train.epochs=1", "--device", "cpu"],
 }
 
@@ -54,6 +61,7 @@ def test_every_block_runs(
         "fit",
         "evaluate",
         "predict",
+        *("report", "score", "links", "knockout", "knockin", "grn", "variants"),
     ]
     header = (tmp_path / "expression.tsv").read_text().splitlines()[0].split("\t")
     assert header == ["gene_id", "gene_name", "group", "cell_type", "predicted", "observed"]
