@@ -177,7 +177,8 @@ class FeatureCache:
         partial = self.folder / f"{name}.partial-{os.getpid()}-{next(_count)}"
         try:
             partial.mkdir()
-            for file, array in zip(_FILES, (packed, sums, stored), strict=True):
+            arrays: list[npt.NDArray[Any]] = [packed, sums, stored]
+            for file, array in zip(_FILES, arrays, strict=True):
                 with (partial / file).open("wb") as handle:
                     np.save(handle, array, allow_pickle=False)
                     handle.flush()
