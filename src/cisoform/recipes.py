@@ -34,6 +34,8 @@ from cisoform.training.isoform import IsoformLossConfig
 DNA_IDS, RNA_IDS, RNA_CHANNELS, PROTEIN_IDS = 5, 5, 16, 23
 UNSET = 1
 DROP_TRACKS, ELEMENTARY_LR = 0.05, 2e-3
+TOKENS_OF_KIND = {"elementary": "sixmers", "nt_v2": "kmers", "esm2": "esm"}
+"""What encoders with a vocabulary of their own read; the others read bases and residues."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +60,24 @@ class IsoformRecipe:
         starts = self.start_scores
         if starts is not None:
             starts.check_window(self.loader.dna_window)
-        dna, sixmers = self.model.dna, self.loader.dna_tokens == "sixmers"
-        if isinstance(dna, ElementaryDnaConfig) != sixmers and dna is not None:
-            wanted = "sixmers" if isinstance(dna, ElementaryDnaConfig) else "bases"
-            raise ValueError(
-                f"model.dna.kind={dna.kind} reads loader.dna_tokens={wanted}, not {self.loader.dna_tokens}"
-            )
+        dna = self.model.dna
+        for name in ("dna", "rna", "protein"):
+            self._check_tokens(name)
         if isinstance(dna, ElementaryDnaConfig):
             dna.check_window(self.loader.dna_window)
+
+    def _check_tokens(self, modality: str) -> None:
+        """Refuse tokens that an encoder does not know."""
+        part, tokens = getattr(self.model, modality), getattr(self.loader, f"{modality}_tokens")
+        if part is None:
+            return
+        wanted = TOKENS_OF_KIND.get(part.kind)
+        if wanted is None and tokens in ("sixmers", "esm"):
+            wanted = "bases" if modality != "protein" else "residues"
+        if wanted not in (None, tokens):
+            raise ValueError(
+                f"model.{modality}.kind={part.kind} reads loader.{modality}_tokens={wanted}, not {tokens}"
+            )
 
     @property
     def start_scores(self) -> StartScoreConfig | None:

@@ -30,6 +30,7 @@ from cisoform.errors import InputError
 
 if TYPE_CHECKING:
     from cisoform.data.build import BuildSummary
+    from cisoform.data.loader import LoaderConfig
     from cisoform.jobs.isoform_evaluate import Evaluated
 
 app = typer.Typer(help="Expression of each transcript in every tissue (IsoFormer).", no_args_is_help=True)
@@ -196,7 +197,7 @@ def train(
     """Train a model; stop it with Ctrl-C and continue with --resume, to the same result."""
     from cisoform.cli.training import TrainingBar, print_run
     from cisoform.data.isoform_dataset import IsoformDataset
-    from cisoform.jobs.isoform_train import choose_recipe, encode_starts, prepare
+    from cisoform.jobs.isoform_train import choose_recipe, encode_once, prepare
     from cisoform.jobs.isoform_train import train as run_training
 
     chosen = choose_recipe(recipe, settings or [], seed, elementary)
@@ -207,16 +208,27 @@ def train(
         f"recipe {recipe}: {run.n_parameters:,} parameters, {len(run.source.rows):,} transcripts to learn from, "
         f"{len(run.valid_source.rows):,} to choose by, {len(run.columns)} columns"
     )
-    for name, count in run.cropped.items():
-        if count:
-            note(f"{count:,} {name} sequences are over the cap of the recipe and are cropped")
+    _note_cropped(run.cropped, chosen.loader)
     if run.reading is not None:
         note(run.reading)
         with progress("encoding") as update:
-            encode_starts(run, device, lambda done, total: update(done, total, "starts"))
+            encode_once(run, device, lambda done, total: update(done, total, "sequences"))
     with TrainingBar() as bar:
         result = run_training(run, out, resume=resume, device=device, progress=bar)
     print_run(result, out, as_json)
+
+
+def _note_cropped(cropped: dict[str, int], loader: LoaderConfig) -> None:
+    """Say how many sequences are over a cap, and which part of them is read."""
+    if cropped["rna"]:
+        note(
+            f"{cropped['rna']:,} RNAs are over {loader.rna_max:,} nt (loader.rna_max): of each its 3' end is read"
+        )
+    if cropped["protein"]:
+        note(
+            f"{cropped['protein']:,} proteins are over {loader.protein_max:,} residues (loader.protein_max): of each "
+            "its N-terminal part is read"
+        )
 
 
 @app.command(epilog="Example: cisoform isoform evaluate run --data dataset --split test --out scores")

@@ -16,6 +16,7 @@ from cisoform.benchmark.evaluation import EvaluationConfig, evaluate_isoforms
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.errors import InputError
 from cisoform.genome.files import atomic_write, write_json
+from cisoform.jobs.isoform_encoders import use_tables
 from cisoform.jobs.isoform_model import FloatArray, IsoformModel, predict
 
 
@@ -92,6 +93,8 @@ def evaluate(
     _check_columns(dataset, names)
     signal, where = dataset.samples.signal, dataset.path
     said = [line for model in models if model.tracks for line in model.tracks.check(signal, where)]
+    for model in models:
+        use_tables(model.model, dataset.samples, rows, model.loader)
     values = predict(models, dataset.samples, rows, average, update)
     if len(models) > 1:
         each = {f"run {number + 1}": values[number] for number in range(len(models))}

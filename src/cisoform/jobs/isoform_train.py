@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,12 +18,20 @@ from cisoform.data.start_profile import fold_of_family
 from cisoform.data.targets import TargetNormaliser
 from cisoform.errors import InputError
 from cisoform.features.promoters import Update
+from cisoform.jobs.isoform_encoders import (
+    fixed_modalities,
+    has_tables,
+    load_states,
+    pretrained_parts,
+    use_tables,
+)
 from cisoform.jobs.isoform_model import export_of, parsed
 from cisoform.jobs.isoform_promoters import has_table, load_weights, promoter_part, use_table
 from cisoform.jobs.start_scores import config_for, fit_start_scores
 from cisoform.models.encoders.landmark import LandmarkDnaConfig, LandmarkDnaEncoder
+from cisoform.models.encoders.rotary import RotaryEncoder
 from cisoform.models.isoformer import IsoFormer
-from cisoform.recipes import IsoformRecipe, isoform_recipe, with_elementary
+from cisoform.recipes import TOKENS_OF_KIND, IsoformRecipe, isoform_recipe, with_elementary
 from cisoform.training.device import resolve_device
 from cisoform.training.isoform import IsoformTask
 from cisoform.training.loop import fit
@@ -39,7 +47,8 @@ def choose_recipe(
     """The named recipe with `key=value` overrides; the seed governs weights, order and augmentation.
 
     With `elementary`, a run of `regulation pretrain`, or the setting `model.dna.kind=elementary`, the recipe is first
-    changed to read its DNA by an Elementary (`recipes.with_elementary`); the other settings apply to that.
+    changed to read its DNA by an Elementary (`recipes.with_elementary`); the other settings apply to that. An encoder
+    with a vocabulary of its own (`model.rna.kind=nt_v2`) brings its tokens, and the data set's tokens follow.
 
     Raises:
         InputError: For an unknown recipe, key or value; near names are given.
@@ -47,8 +56,19 @@ def choose_recipe(
     recipe = isoform_recipe(name)
     if elementary is not None or ELEMENTARY_SETTING in settings:
         recipe = with_elementary(recipe, None if elementary is None else str(elementary))
-    recipe = override(recipe, settings)
+    recipe = override(recipe, [*_token_settings(settings), *settings])
     return replace(recipe, train=replace(recipe.train, seed=seed))
+
+
+def _token_settings(settings: Sequence[str]) -> list[str]:
+    """The tokens that go with the kinds of encoders that are set."""
+    found = []
+    for setting in settings:
+        key, _, kind = setting.partition("=")
+        parts = key.strip().split(".")
+        if len(parts) == 3 and (parts[0], parts[2]) == ("model", "kind") and kind.strip() in TOKENS_OF_KIND:
+            found.append(f"loader.{parts[1]}_tokens={TOKENS_OF_KIND[kind.strip()]}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,7 @@ class PreparedRun:
         cropped: Training and validation sequences over a cap, by modality.
         by_state: Whether starts are encoded once, before training, as a frozen Elementary allows.
         elementary: SHA-256 of the weights of the Elementary that it starts from; None = from nothing, or none.
+        encoders: Where other pre-trained encoders are from, by modality.
     """
 
     recipe: IsoformRecipe
@@ -78,6 +99,7 @@ class PreparedRun:
     cropped: dict[str, int]
     by_state: bool = False
     elementary: str | None = None
+    encoders: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_parameters(self) -> int:
@@ -86,14 +108,22 @@ class PreparedRun:
 
     @property
     def reading(self) -> str | None:
-        """What the DNA is read with, for a line; None if the encoder is no Elementary."""
-        views = self.source.views
-        if views is None:
-            return None
-        with_tracks = sum(view > 0 for view in views.of_column)
-        tracks = f"tracks {', '.join(views.tracks)} by {with_tracks} of {len(views.of_column)} columns"
-        what = tracks if with_tracks else "no tracks"
-        return f"Elementary, {'frozen: starts are encoded once' if self.by_state else 'encoding every batch'}; {what}"
+        """What pre-trained encoders read and how, for a line; None if there are none."""
+        views, said = self.source.views, []
+        if views is not None:
+            with_tracks = sum(view > 0 for view in views.of_column)
+            tracks = f"tracks {', '.join(views.tracks)} by {with_tracks} of {len(views.of_column)} columns"
+            what = tracks if with_tracks else "no tracks"
+            how = "frozen: starts are encoded once" if self.by_state else "encoding every batch"
+            said.append(f"Elementary, {how}; {what}")
+        model = cast(IsoFormer, self.task.model)
+        once = fixed_modalities(model, self.source.config)
+        for name, encoder in model.encoders.items():
+            if isinstance(encoder, RotaryEncoder):
+                sizes = f"{encoder.config.network.layers} layers of width {encoder.dim}"
+                how = "sequences are encoded once" if name in once else "encoding every batch"
+                said.append(f"{name} by {encoder.config.kind} ({sizes}), {encoder.config.mode}: {how}")
+        return "; ".join(said) or None
 
 
 def prepare(
@@ -124,6 +154,8 @@ def prepare(
     promoters = promoter_part(dataset, recipe)
     recipe = recipe if promoters is None else promoters.recipe
     fixed = promoters is not None and promoters.fixed
+    pretrained = pretrained_parts(recipe)
+    recipe = pretrained.recipe
     rows = {part: dataset.rows(part) for part in ("train", "valid")}
     for part, found in rows.items():
         if not len(found):
@@ -149,12 +181,14 @@ def prepare(
         raise InputError(f"the model of recipe {name!r} cannot be built: {error}") from None
     if promoters is not None:
         load_weights(promoters, model)
+    load_states(pretrained, model)
     if starts is not None:
         cast(LandmarkDnaEncoder, model.encoders["dna"]).load_start_scores(states)
     bare = loader.for_evaluation()
     shown = IsoformLoader(dataset, rows["train"], bare, None, seed, shuffle=False, folds=folds)
     model.fit_inputs(shown.epoch())
     about = {"recipe": name, "seed": seed, "dataset_hash": dataset.hash, "monitor": recipe.monitor}
+    about |= pretrained.about
     if promoters is not None:
         about |= promoters.about
     export = export_of(config, loader, normaliser, columns, about, promoters.files if promoters else {})
@@ -173,7 +207,8 @@ def prepare(
     cropped = {key: source.cropped[key] + valid.cropped[key] for key in source.cropped}
     begun = None if promoters is None else promoters.about.get("elementary", {}).get("sha256")
     done = replace(recipe, model=config)
-    return PreparedRun(done, name, dataset, task, source, valid, columns, cropped, fixed, begun)
+    encoders = pretrained.about.get("encoders", {})
+    return PreparedRun(done, name, dataset, task, source, valid, columns, cropped, fixed, begun, encoders)
 
 
 def _specificity(
@@ -187,17 +222,20 @@ def _specificity(
     return Specificity.fit(labels, normaliser.std.tolist(), columns)
 
 
-def encode_starts(run: PreparedRun, device: str = "auto", update: Update | None = None) -> None:
-    """Encode once what a frozen Elementary will be shown in training; nothing to do for any other model.
+def encode_once(run: PreparedRun, device: str = "auto", update: Update | None = None) -> None:
+    """Encode once what frozen encoders will be shown in training; nothing to do for any other model.
 
     Args:
         run: Of `prepare`.
         device: As everywhere.
-        update: Is told how many starts, each alone and with every sample's tracks, are encoded.
+        update: Is told how many starts, each alone and with every sample's tracks, or other sequences are encoded.
     """
-    model = cast(IsoFormer, run.task.model)
+    model, source = cast(IsoFormer, run.task.model), run.source
     if run.by_state and not has_table(model):
-        use_table(model.to(resolve_device(device)), run.dataset, run.source, run.valid_source, update)
+        use_table(model.to(resolve_device(device)), run.dataset, source, run.valid_source, update)
+    if fixed_modalities(model, source.config) and not has_tables(model, source.config):
+        rows = np.union1d(source.rows, run.valid_source.rows)
+        use_tables(model.to(resolve_device(device)), run.dataset.samples, rows, source.config, update=update)
 
 
 def train(
@@ -209,13 +247,14 @@ def train(
     progress: Progress | None = None,
 ) -> FitResult:
     """Train in the folder `out`; see `training.loop.fit`."""
-    encode_starts(run, device)
+    encode_once(run, device)
     description: dict[str, Any] = {
         "recipe": run.name,
         "settings": parsed(config_to_json(run.recipe)),
         "dataset_hash": run.dataset.hash,
         "seed": run.recipe.train.seed,
         **({} if run.elementary is None else {"elementary": run.elementary}),
+        **({"encoders": run.encoders} if run.encoders else {}),
     }
     return fit(
         run.task,

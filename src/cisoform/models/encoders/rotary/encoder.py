@@ -98,7 +98,8 @@ class PretrainedConfig:
         unknown = set(self.lora_targets) - {*_TARGETS}
         if unknown or not self.lora_targets:
             raise ValueError(f"lora_targets={list(self.lora_targets)}: choose from {', '.join(_TARGETS)}")
-        if self.learn == "last" and not 1 <= self.last_layers <= self.network.layers:
+        # The sizes of a checkpoint are known only when it is read.
+        if self.weights is None and self.learn == "last" and not 1 <= self.last_layers <= self.network.layers:
             raise ValueError(f"last_layers={self.last_layers}: the network has {self.network.layers} layers")
 
     @classmethod

@@ -1,0 +1,156 @@
+"""ESM-2 and NT-v2 as encoders of an IsoFormer: the weights they start from, and what a frozen one makes of the data.
+
+The model of a run holds all weights of its encoders: the checkpoint that they started from may be moved or removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from cisoform.data.loader import IsoformLoader, LoaderConfig
+from cisoform.data.samples import MODALITIES, IsoformSamples
+from cisoform.errors import InputError
+from cisoform.features.promoters import Update
+from cisoform.features.sequences import sequence_table
+from cisoform.models.encoders.rotary import Esm2Config, NtV2Config, RotaryConfig, RotaryEncoder
+from cisoform.models.isoformer import IsoFormer
+from cisoform.recipes import IsoformRecipe
+from cisoform.weights.rotary import RotaryWeights, read_rotary
+
+
+@dataclass(frozen=True)
+class PretrainedParts:
+    """Encoders made ready.
+
+    Attributes:
+        recipe: With the sizes of the checkpoints, and no checkpoints.
+        states: Weights to start from, by modality.
+        about: What is saved about where they are from, by modality.
+    """
+
+    recipe: IsoformRecipe
+    states: dict[str, Mapping[str, Tensor]]
+    about: dict[str, Any]
+
+
+def pretrained_parts(recipe: IsoformRecipe) -> PretrainedParts:
+    """Read the checkpoints that a recipe names.
+
+    Raises:
+        InputError: If one is not there, damaged or of another kind, or `learn` needs one and there is none.
+    """
+    states: dict[str, Mapping[str, Tensor]] = {}
+    about: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
+    for name in MODALITIES:
+        config = getattr(recipe.model, name)
+        if not isinstance(config, (Esm2Config, NtV2Config)):
+            continue
+        where = f"model.{name}"
+        if config.weights is None:
+            if config.mode != "full":
+                raise InputError(
+                    f"{where}.learn={config.learn} needs weights to start from: give {where}.weights, or learn=full"
+                )
+            parts[name] = replace(config, learn="full")
+            continue
+        found = read_rotary(config.weights, config.kind)
+        parts[name] = _fitted(config, found, where)
+        states[name] = found.body
+        about[name] = {"kind": config.kind, "learn": config.mode, **found.about}
+    model = replace(recipe.model, **parts)
+    return PretrainedParts(replace(recipe, model=model), states, {"encoders": about} if about else {})
+
+
+def _fitted(config: Esm2Config | NtV2Config, found: RotaryWeights, where: str) -> Esm2Config | NtV2Config:
+    """The config with the sizes of its checkpoint, which must be those asked for."""
+    if config.size is not None and _sizes(config.network) != _sizes(found.config):
+        raise InputError(
+            f"{where}.size={config.size}: the weights {config.weights} have width {found.config.dim} and "
+            f"{found.config.layers} layers; leave the size out"
+        )
+    try:
+        return replace(config, size=None, network=found.config, weights=None, learn=config.mode)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _sizes(network: RotaryConfig) -> tuple[int, ...]:
+    return network.dim, network.layers, network.heads, network.ffn
+
+
+def load_states(parts: PretrainedParts, model: IsoFormer) -> None:
+    """Put the checkpoints' weights into a model that was built from the parts' recipe.
+
+    Raises:
+        InputError: If corrections of the rank that is asked for do not fit.
+    """
+    for name, state in parts.states.items():
+        encoder = model.encoders[name]
+        assert isinstance(encoder, RotaryEncoder)
+        encoder.load_pretrained(state)
+
+
+def fixed_modalities(model: IsoFormer, loader: LoaderConfig) -> list[str]:
+    """Modalities whose encoder makes the same of a sequence in every epoch."""
+    change = loader.augmentation
+    changed = {"dna": change.changes_dna, "rna": change.hide_rna > 0, "protein": change.hide_protein > 0}
+    return [
+        name
+        for name in loader.modalities
+        if name in model.encoders
+        and isinstance(encoder := model.encoders[name], RotaryEncoder)
+        and encoder.config.mode == "frozen"
+        and not changed[name]
+    ]
+
+
+def has_tables(model: IsoFormer, loader: LoaderConfig) -> bool:
+    """Whether the frozen encoders look sequences up already."""
+    found = [model.encoders[name] for name in fixed_modalities(model, loader)]
+    return all(isinstance(encoder, RotaryEncoder) and encoder.table is not None for encoder in found)
+
+
+def use_tables(
+    model: IsoFormer,
+    samples: IsoformSamples,
+    rows: npt.NDArray[np.integer],
+    loader: LoaderConfig,
+    root: str | Path | None = None,
+    update: Update | None = None,
+) -> None:
+    """Encode the sequences of some transcripts, or find them in the cache, for every frozen encoder of this kind.
+
+    Args:
+        model: On the device on which it is to encode.
+        samples: Transcripts.
+        rows: Which of them.
+        loader: How they are shown.
+        root: Folder of caches; None = the user's.
+        update: Is told how many of how many sequences of a modality are done.
+    """
+    for name in fixed_modalities(model, loader):
+        encoder = model.encoders[name]
+        assert isinstance(encoder, RotaryEncoder)
+        shown = _sequences(samples, rows, loader, name)
+        encoder.use_table(sequence_table(encoder.network, shown, root, update=update))
+
+
+def _sequences(
+    samples: IsoformSamples, rows: npt.NDArray[np.integer], loader: LoaderConfig, name: str
+) -> Iterator[npt.NDArray[np.integer]]:
+    """Token ids of one modality of each transcript that has it, as they are shown; shared ones once a batch."""
+    config = replace(loader.for_evaluation(), modalities=(name,))
+    having = rows[samples.has(name)[rows]]
+    for batch in IsoformLoader(samples, having, config, shuffle=False).epoch():
+        modality = getattr(batch, name)
+        ids, mask = modality.tokens.ids.numpy(), modality.tokens.mask.numpy()
+        for one, real in zip(ids, mask, strict=True):
+            yield one[real]
