@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from cisoform.batches import IsoformBatch, Modality, Tokens
-from cisoform.models.aggregation import ConcatenateConfig, CrossAttentionConfig
+from cisoform.models.aggregation import (
+    CAbstractorConfig,
+    ConcatenateConfig,
+    CrossAttentionConfig,
+    LinearConfig,
+    PerceiverResamplerConfig,
+)
 from cisoform.models.encoders import (
     ConvConfig,
     LandmarkDnaConfig,
@@ -20,6 +26,9 @@ AGGREGATORS = {
     "dna": CrossAttentionConfig(heads=2, aggregate="dna"),
     "all": CrossAttentionConfig(heads=2, aggregate="all"),
     "concatenate": ConcatenateConfig(),
+    "linear": LinearConfig(),
+    "perceiver_resampler": PerceiverResamplerConfig(latents=5, heads=2),
+    "c_abstractor": CAbstractorConfig(tokens=3, depth=1),
 }
 SUBSETS = ["drp", "dr", "dp", "rp", "d", "r", "p"]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cisoform.nn.pooling import AttentionPool, MeanPool, bin_mean, masked_mean
+from cisoform.nn.pooling import AttentionPool, MeanPool, adaptive_mean, bin_mean, masked_mean
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +51,21 @@ def test_bins_worked_by_hand():
 def test_bins_of_one_are_the_positions():
     states, mask = torch.randn(2, 3, 5), torch.ones(2, 3, dtype=torch.bool)
     assert bin_mean(states, mask, 1)[0] is states
+
+
+def test_adaptive_mean_is_torchs_on_the_real_positions_alone():
+    states, lengths = torch.randn(5, 9, 3), (9, 7, 3, 1, 0)
+    mask = torch.arange(9)[None] < torch.tensor(lengths)[:, None]
+    found = adaptive_mean(states.masked_fill(~mask[..., None], torch.nan), mask, 4)
+    for row, length in enumerate(lengths[:-1]):
+        expected = torch.nn.functional.adaptive_avg_pool1d(states[row, :length].T, 4).T
+        torch.testing.assert_close(found[row], expected)
+    assert found[4].eq(0).all()
+
+
+def test_adaptive_mean_passes_over_holes():
+    states = torch.randn(1, 5, 3)
+    mask = torch.tensor([[True, False, True, True, False]])
+    torch.testing.assert_close(
+        adaptive_mean(states, mask, 2), adaptive_mean(states[:, [0, 2, 3]], mask[:, [0, 2, 3]], 2)
+    )

@@ -69,3 +69,21 @@ def bin_mean(
     binned = rearrange(F.pad(mask, (0, extra)), "rows (bins width) -> rows bins width", width=width)
     total = rearrange(states, "rows (bins width) dim -> rows bins width dim", width=width).sum(dim=2)
     return total / binned.sum(dim=2).clamp(min=1)[..., None], binned.any(dim=2)
+
+
+def adaptive_mean(
+    states: Float[Tensor, "rows positions dim"], mask: Bool[Tensor, "rows positions"], bins: int
+) -> Float[Tensor, "rows {bins} dim"]:
+    """Mean over the real positions of each of `bins` equal stretches of a row, as torch's adaptive mean of them alone.
+
+    Stretch b of n real positions is floor(b n / bins) up to ceil((b + 1) n / bins); with fewer positions than
+    stretches some positions stand in several. A row without real positions gives zeros.
+    """
+    number = mask.sum(dim=1)[:, None]
+    index = torch.arange(bins, device=mask.device)
+    begin = index * number // bins
+    end = ((index + 1) * number + bins - 1) // bins
+    place = (mask.cumsum(dim=1) - 1)[:, None]
+    inside = mask[:, None] & (place >= begin[..., None]) & (place < end[..., None])
+    weights = inside.to(states.dtype) / inside.sum(dim=2, keepdim=True).clamp(min=1)
+    return weights @ states.masked_fill(~mask[..., None], 0.0)
