@@ -160,6 +160,34 @@ def test_stand_ins_are_near_free_and_drawn_once() -> None:
     assert matched_slots(~chosen, free, signal, distance, 5, np.random.default_rng(0)) is None
 
 
+@pytest.mark.parametrize(("n_peaks", "n_edited"), [(12, 1), (12, 3), (12, 5), (40, 3), (40, 10)])
+def test_p_values_of_peaks_chosen_at_random_are_not_too_small(n_peaks: int, n_edited: int) -> None:
+    # One or two peaks of a gene do nearly all: against controls without them up to 0.38 of p are at most 0.05.
+    rng = np.random.default_rng(3)
+    p = np.empty(500)
+    for number in range(len(p)):
+        effect = -(rng.exponential(size=n_peaks) ** 2)
+        chosen = np.isin(np.arange(n_peaks), rng.choice(n_peaks, n_edited, replace=False))
+        slots = matched_slots(
+            chosen, np.ones(n_peaks, dtype=bool), rng.random(n_peaks), rng.normal(size=n_peaks), 20, rng, True
+        )
+        assert slots is not None and all(len(set(row)) == n_edited for row in slots.tolist())
+        p[number] = p_value(effect[chosen].sum(), effect[slots].sum(axis=1))
+    for level in (0.05, 0.1, 0.2):
+        assert (p <= level).mean() <= level + 3 * np.sqrt(level / len(p))
+
+
+def test_an_edit_is_one_of_the_draws_behind_its_p_value(reader: Reader) -> None:
+    # Six like peaks at most can stand for the one that is edited, so its p is at least about one sixth.
+    grouping, _ = everything(reader)
+    gene = np.array([int(np.argmax(reader.dataset.index.count))])
+    by_peak = screen(reader, grouping, gene, SignalEdit(np.arange(reader.dataset.n_peaks)))
+    strongest = by_peak.sort(by_peak["difference"].abs(), descending=True)["peak"][0]
+    table = perturb(reader, grouping, gene, SignalEdit(np.array([strongest])), n_controls=200).table
+    moved = table.drop_nulls("p").filter(table.drop_nulls("p")["difference"].abs() > 1e-4)
+    assert moved.height and moved["p"].min() > 0.1
+
+
 def testp_values_intervals_and_contact_by_hand() -> None:
     assert p_value(-2.0, np.array([1.0, -2.0, 3.0])) == 0.75
     assert p_value(9.0, np.array([1.0, -2.0, 3.0])) == 0.25

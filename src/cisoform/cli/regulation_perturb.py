@@ -47,7 +47,8 @@ RoundsOption = Annotated[
     ),
 ]
 ControlsOption = Annotated[
-    int, typer.Option("--controls", min=0, help="Matched controls of every gene; the least p is 1 / (1 + N).")
+    int,
+    typer.Option("--controls", min=0, help="Matched draws behind every p-value; the least p is 1 / (1 + N)."),
 ]
 
 
@@ -104,7 +105,8 @@ def knockout(
     """Take away the signal of peaks (their DNA stays) and predict again: by motif, interval or gene.
 
     Every gene's difference stands beside matched controls (as many other peaks of the gene, near in accessibility and
-    distance), the change of accessibility weighted by distance, and the mean shift of all genes of the group.
+    distance), the change of accessibility weighted by distance, and the mean shift of all genes of the group. p is the
+    share of draws of as many like peaks, the edited ones among them, that move the gene at least as far.
     """
     factor, least, around = read_mode(mode)
     _check_choice(tf, motifs, intervals, peaks_of, motif_p, free=each and locus_text is not None)

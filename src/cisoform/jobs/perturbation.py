@@ -17,7 +17,7 @@ import torch
 from cisoform.analysis.grouping import Grouping
 from cisoform.analysis.inputs import PeakInputs, predict, predict_edits
 from cisoform.analysis.knockin import insert_peaks
-from cisoform.analysis.perturbation import EditedPeaks, SignalEdit, apply_edit, matched_slots
+from cisoform.analysis.perturbation import NEAREST, EditedPeaks, Effect, SignalEdit, apply_edit, matched_slots
 from cisoform.analysis.reader import SLOTS_AT_ONCE, LocusReader, Reader
 from cisoform.data.locus_text import read_locus_text
 from cisoform.errors import InputError
@@ -62,7 +62,8 @@ def perturb(
         grouping: Groups that take part.
         genes: Genes; those without an edited peak in reach are left out.
         edit: What is edited.
-        n_controls: Controls of every gene; 0 = none.
+        n_controls: Draws behind every p-value, and controls of every gene (at most 5, as many as there are peaks to
+            choose from for an edited one); 0 = none.
         seed: Of their draw.
         update: Is told how far it is.
 
@@ -70,27 +71,36 @@ def perturb(
         InputError: If no gene has an edited peak in reach.
     """
     genes = touched_genes(reader, genes, edit.peaks)
-    totals = Totals.empty(len(genes), len(grouping.labels), n_controls)
+    n_others = min(n_controls, NEAREST)
+    totals = Totals.empty(len(genes), len(grouping.labels), n_others, n_controls)
     signal = mean_signal(reader, grouping.groups)
-    edited, stand_ins = EditedPeaks(reader, edit), _StandIns(edit, signal, n_controls, seed)
+    edited = EditedPeaks(reader, edit)
+    others, draws = (
+        _StandIns(edit, signal, n, seed, own) for n, own in ((n_others, False), (n_controls, True))
+    )
     done, total = 0, len(genes) * len(grouping.groups)
     for inputs in _batches(reader, grouping, genes):
         row = np.searchsorted(genes, inputs.gene.cpu().numpy())
         where, place = edited_slots(inputs, edit.peaks)
         effect = apply_edit(edited, inputs, where, place)
-        controls = np.zeros((len(inputs), n_controls))
-        found = stand_ins.of(inputs, where)
-        totals.has_controls[row] = found is not None and found.known
-        for number in range(n_controls):
-            slots, places = found.edit(number)
-            other = apply_edit(edited, inputs, slots, places, effect.before)
-            controls[:, number] = other.after - other.before
-        totals.add(row, grouping.of(inputs.group.cpu().numpy()), effect, controls)
+        found = others.of(inputs, where)
+        totals.has_controls[row] = found.known
+        changes = [_changes(edited, inputs, one, effect) for one in (found, draws.of(inputs, where))]
+        totals.add(row, grouping.of(inputs.group.cpu().numpy()), effect, *changes)
         done += len(inputs)
         if update is not None:
             update(done, total)
     table = gene_table(reader, grouping, genes, totals)
     return Perturbation(table, group_table(grouping, totals))
+
+
+def _changes(edited: EditedPeaks, inputs: PeakInputs, controls: _Controls, effect: Effect) -> Numbers:
+    """Difference of every sample under every control (batch, controls)."""
+    found = np.zeros((len(inputs), len(controls.slot)))
+    for number in range(len(controls.slot)):
+        other = apply_edit(edited, inputs, *controls.edit(number), effect.before)
+        found[:, number] = other.after - other.before
+    return found
 
 
 def _batches(reader: AnyReader, grouping: Grouping, genes: Ints) -> Iterator[PeakInputs]:
@@ -147,8 +157,8 @@ class _Controls:
 class _StandIns:
     """Draws the controls of every gene once, the same in all groups."""
 
-    def __init__(self, edit: SignalEdit, signal: Numbers, n_controls: int, seed: int) -> None:
-        self.edit, self.signal, self.n_controls, self.seed = edit, signal, n_controls, seed
+    def __init__(self, edit: SignalEdit, signal: Numbers, n_controls: int, seed: int, own: bool) -> None:
+        self.edit, self.signal, self.n_controls, self.seed, self.own = edit, signal, n_controls, seed, own
         self._drawn: dict[int, Ints | None] = {}
 
     def of(self, inputs: PeakInputs, where: torch.Tensor) -> _Controls:
@@ -175,8 +185,8 @@ class _StandIns:
         if np.isnan(distance).any():
             distance = np.arange(len(mask)) - float(inputs.tss_peak[sample])
         signal = np.where(mask, self.signal[inputs.peak[sample].cpu().numpy()], 0.0)
-        rng = np.random.default_rng([self.seed, gene])
-        return matched_slots(chosen, mask, signal, distance, self.n_controls, rng)
+        rng = np.random.default_rng([self.seed, gene, 1] if self.own else [self.seed, gene])
+        return matched_slots(chosen, mask, signal, distance, self.n_controls, rng, self.own)
 
 
 def screen(

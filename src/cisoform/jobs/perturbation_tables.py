@@ -20,13 +20,15 @@ Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.float64]
 AnyReader = Reader | LocusReader
 
+SAME, ROUNDING = 1e-4, 1e-6
+"""Differences that differ by this share, or by this much, are the same."""
 MOST_CELLS = 50_000_000
 """Numbers (genes x groups x controls) that are held at a time: 400 MB."""
 
 
 @dataclass
 class Totals:
-    """Sums over the groups of a label, for every gene, label (and control)."""
+    """Sums over the groups of a label, for every gene, label (and control, or draw that may hold the edit itself)."""
 
     n: Ints
     before: Numbers
@@ -35,18 +37,19 @@ class Totals:
     edited: Numbers
     accessibility: Numbers
     controls: Numbers
+    draws: Numbers
     has_controls: Flags = field(repr=False)
 
     @classmethod
-    def empty(cls, genes: int, labels: int, controls: int) -> Totals:
+    def empty(cls, genes: int, labels: int, controls: int, draws: int) -> Totals:
         """Nothing yet.
 
         Raises:
             InputError: If they do not fit into memory.
         """
-        if genes * labels * max(controls, 1) > MOST_CELLS:
+        if genes * labels * max(controls + draws, 1) > MOST_CELLS:
             raise InputError(
-                f"{genes:,} genes in {labels:,} groups with {controls} controls are too many at a time; give "
+                f"{genes:,} genes in {labels:,} groups with {draws} controls are too many at a time; give "
                 "--group-by COLUMN, fewer --genes, or fewer --controls"
             )
         shape = (genes, labels)
@@ -55,10 +58,11 @@ class Totals:
             n=np.zeros(shape, dtype=np.int64),
             **{name: np.zeros(shape) for name in names},
             controls=np.zeros((*shape, controls)),
+            draws=np.zeros((*shape, draws)),
             has_controls=np.zeros(genes, dtype=bool),
         )
 
-    def add(self, gene: Ints, label: Ints, effect: Effect, controls: Numbers) -> None:
+    def add(self, gene: Ints, label: Ints, effect: Effect, controls: Numbers, draws: Numbers) -> None:
         """Take in a batch."""
         at = (gene, label)
         change = effect.after - effect.before
@@ -70,6 +74,7 @@ class Totals:
             (self.edited, effect.n_changed),
             (self.accessibility, effect.accessibility),
             (self.controls, controls),
+            (self.draws, draws),
         ):
             np.add.at(total, at, value)
 
@@ -95,7 +100,7 @@ def gene_table(reader: AnyReader, grouping: Grouping, genes: Ints, totals: Total
     mean = {name: getattr(totals, name)[seen] / n for name in ("before", "after", "edited", "accessibility")}
     difference = mean["after"] - mean["before"]
     half = half_width(n, difference, totals.square[seen])
-    controls = totals.controls[seen] / n[:, None]
+    controls, draws = (values[seen] / n[:, None] for values in (totals.controls, totals.draws))
     known = totals.has_controls[gene] & (controls.shape[1] > 0)
     shift = np.array([difference[label == one].mean() for one in range(len(grouping.labels))])[label]
     about = reader.genes[genes[gene].tolist()]
@@ -116,7 +121,7 @@ def gene_table(reader: AnyReader, grouping: Grouping, genes: Ints, totals: Total
         "control_sd": _or_null(controls, known, "std"),
         "p": [
             p_value(value, row) if there else None
-            for value, row, there in zip(difference.tolist(), controls, known.tolist(), strict=True)
+            for value, row, there in zip(difference.tolist(), draws, known.tolist(), strict=True)
         ],
     }
     table = pl.DataFrame(columns)
@@ -140,8 +145,12 @@ def half_width(n: Ints, mean: Numbers, square: Numbers) -> Numbers:
 
 
 def p_value(value: float, controls: Numbers) -> float:
-    """Share of controls that move at least as far, the edit itself counted among them."""
-    return float((1 + (np.abs(controls) >= abs(value)).sum()) / (1 + len(controls)))
+    """Share of controls that move at least as far, the edit itself counted among them.
+
+    As far up to rounding: the same edit comes out a little different in a batch with others.
+    """
+    least = abs(value) * (1 - SAME) - ROUNDING
+    return float((1 + (np.abs(controls) >= least).sum()) / (1 + len(controls)))
 
 
 def group_table(grouping: Grouping, totals: Totals) -> pl.DataFrame:
@@ -152,7 +161,10 @@ def group_table(grouping: Grouping, totals: Totals) -> pl.DataFrame:
         change = np.abs(totals.after[:, label] - totals.before[:, label]) / n
         known = totals.has_controls & (totals.n[:, label] > 0)
         there = bool(known.any()) and totals.controls.shape[2] > 0
-        controls = np.abs(totals.controls[known, label] / n[known, None]).sum(axis=0) / max(known.sum(), 1)
+        controls, draws = (
+            np.abs(values[known, label] / n[known, None]).sum(axis=0) / max(known.sum(), 1)
+            for values in (totals.controls, totals.draws)
+        )
         rows.append(
             {
                 grouping.column: name,
@@ -160,7 +172,7 @@ def group_table(grouping: Grouping, totals: Totals) -> pl.DataFrame:
                 "genes_with_controls": int(known.sum()),
                 "mean_absolute_difference": float(change.mean()),
                 "control_mean_absolute_difference": float(controls.mean()) if there else None,
-                "p": p_value(float(change[known].mean()), controls) if there else None,
+                "p": p_value(float(change[known].mean()), draws) if there else None,
             }
         )
     return pl.DataFrame(rows)
