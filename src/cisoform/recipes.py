@@ -22,6 +22,7 @@ from cisoform.models.encoders import (
     LandmarkDnaConfig,
     LandmarkProteinConfig,
     LandmarkRnaConfig,
+    PretrainedConfig,
     TinyConfig,
 )
 from cisoform.models.isoformer import IsoFormerConfig
@@ -35,7 +36,7 @@ DNA_IDS, RNA_IDS, RNA_CHANNELS, PROTEIN_IDS = 5, 5, 16, 23
 UNSET = 1
 DROP_TRACKS, ELEMENTARY_LR = 0.05, 2e-3
 TOKENS_OF_KIND = {"elementary": "sixmers", "nt_v2": "kmers", "esm2": "esm"}
-"""What encoders with a vocabulary of their own read; the others read bases and residues."""
+"""What encoders with a vocabulary of their own read: `loader.MODALITY_tokens`; the others read bases and residues."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class IsoformRecipe:
         dna = self.model.dna
         for name in ("dna", "rna", "protein"):
             self._check_tokens(name)
-        if isinstance(dna, ElementaryDnaConfig):
+        if isinstance(dna, (ElementaryDnaConfig, PretrainedConfig)):
             dna.check_window(self.loader.dna_window)
 
     def _check_tokens(self, modality: str) -> None:

@@ -24,12 +24,11 @@ from cisoform.jobs.isoform_encoders import has_tables
 from cisoform.jobs.isoform_evaluate import evaluate
 from cisoform.jobs.isoform_model import IsoformModel, predict
 from cisoform.jobs.isoform_train import choose_recipe, encode_once, prepare, train
+from cisoform.models.encoders.pretrained import SequenceTable, sequence_key
 from cisoform.models.encoders.rotary import (
+    Esm2Config,
     RotaryEncoder,
-    RotaryNetwork,
-    SequenceTable,
     esm2_network,
-    sequence_key,
 )
 from cisoform.models.isoformer import IsoFormer
 from cisoform.weights.rotary import read_rotary
@@ -185,11 +184,17 @@ def rows_of_ids(count: int) -> list[np.ndarray[Any, Any]]:
     return [rng.integers(4, 30, size=length, dtype=np.int16) for length in rng.integers(1, 200, size=count)]
 
 
-def check(network: RotaryNetwork, rows: list[np.ndarray[Any, Any]], values: Any, first: Any) -> None:
+def small_encoder() -> RotaryEncoder:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    return RotaryEncoder(Esm2Config(network=esm2_network(8, 1, 2), learn="frozen"))
+
+
+def check(encoder: RotaryEncoder, rows: list[np.ndarray[Any, Any]], values: Any, first: Any) -> None:
     for ids in rows:
-        expected = network(torch.from_numpy(ids[None]), torch.ones(1, len(ids), dtype=torch.bool))[0]
+        expected = encoder.network(torch.from_numpy(ids[None]), torch.ones(1, len(ids), dtype=torch.bool))[0]
         start = first[sequence_key(ids)]
-        found = values[start : start + -(-len(ids) // cached.CHUNK_TOKENS)].flatten(0, 1)
+        found = values[start : start + -(-len(ids) // cached.CHUNK_POSITIONS)].flatten(0, 1)
         torch.testing.assert_close(found[: len(ids)], expected.detach(), atol=1e-5, rtol=1e-5)
         assert not found[len(ids) :].any()
 
@@ -197,46 +202,42 @@ def check(network: RotaryNetwork, rows: list[np.ndarray[Any, Any]], values: Any,
 def test_an_interrupted_cache_keeps_what_was_whole_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    network, rows = RotaryNetwork(esm2_network(8, 1, 2)), rows_of_ids(40)
+    encoder, rows = small_encoder(), rows_of_ids(40)
     monkeypatch.setattr(cached, "_GROUP_TOKENS", 600)
     monkeypatch.setattr(cached, "_SHARD_BYTES", 1)
     encode: Callable[..., Any] = cached._encode
     seen: list[int] = []
 
-    def until_killed(network: RotaryNetwork, sequences: list[Any]) -> Any:
+    def until_killed(encoder: RotaryEncoder, sequences: list[Any]) -> Any:
         seen.append(len(sequences))
         if sum(seen) > 20:
             raise KeyboardInterrupt
-        return encode(network, sequences)
+        return encode(encoder, sequences)
 
     monkeypatch.setattr(cached, "_encode", until_killed)
     with pytest.raises(KeyboardInterrupt):
-        sequence_table(network, rows, tmp_path)
+        sequence_table(encoder, rows, tmp_path)
     done, seen = sum(seen[:-1]), []
     assert 0 < done <= 20
     monkeypatch.setattr(cached, "_encode", lambda *given: seen.append(len(given[1])) or encode(*given))
     told: list[tuple[int, int]] = []
-    table = sequence_table(network, [*rows, rows[0]], tmp_path, update=lambda *pair: told.append(pair))
+    table = sequence_table(encoder, [*rows, rows[0]], tmp_path, update=lambda *pair: told.append(pair))
     assert sum(seen) == len(rows) - done and told[-1] == (len(rows), len(rows))
-    check(network, rows, table.values, table.first)
-    half = sequence_table(network, rows[:5], tmp_path / "half", "bf16")
+    check(encoder, rows, table.values, table.first)
+    half = sequence_table(encoder, rows[:5], tmp_path / "half", "bf16")
     assert half.values.dtype == torch.bfloat16
 
 
 def fill_shared(root: Path) -> SequenceTable:
     """Fill a cache in shards of a few sequences, as a run does."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    network = RotaryNetwork(esm2_network(8, 1, 2))
+    encoder = small_encoder()
     before = cached._GROUP_TOKENS, cached._SHARD_BYTES
     cached._GROUP_TOKENS, cached._SHARD_BYTES = 600, 1
     try:
-        table = sequence_table(network, rows_of_ids(60), root)
+        table = sequence_table(encoder, rows_of_ids(60), root)
     finally:
         cached._GROUP_TOKENS, cached._SHARD_BYTES = before
-    check(network, rows_of_ids(60), table.values, table.first)
+    check(encoder, rows_of_ids(60), table.values, table.first)
     return table
 
 
@@ -253,17 +254,16 @@ def test_two_processes_fill_one_cache_at_a_time(tmp_path: Path) -> None:
 
 
 def test_other_weights_other_folder_and_a_damaged_entry_is_computed_again(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    network, rows = RotaryNetwork(esm2_network(8, 1, 2)), rows_of_ids(7)
-    sequence_table(network, rows, tmp_path)
+    encoder, rows = small_encoder(), rows_of_ids(7)
+    sequence_table(encoder, rows, tmp_path)
     shard = next(tmp_path.glob("*/shard-*"))
     content = bytearray((shard / "values.npy").read_bytes())
     content[-1] ^= 1
     (shard / "values.npy").write_bytes(content)
-    table = sequence_table(network, rows, tmp_path)
-    check(network, rows, table.values, table.first)
+    table = sequence_table(encoder, rows, tmp_path)
+    check(encoder, rows, table.values, table.first)
     with torch.no_grad():
-        network.norm.bias += 1
-    other = sequence_table(network, rows, tmp_path)
-    check(network, rows, other.values, other.first)
+        encoder.network.norm.bias += 1
+    other = sequence_table(encoder, rows, tmp_path)
+    check(encoder, rows, other.values, other.first)
     assert len(list(tmp_path.glob("*/about.json"))) == 2

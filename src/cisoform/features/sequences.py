@@ -1,6 +1,6 @@
-"""What a frozen ESM-2 or NT-v2 makes of sequences, kept on disk by the hashes of its weights and of each sequence.
+"""What a frozen encoder makes of sequences, kept on disk by the hashes of its weights and of each sequence.
 
-Sequences differ in length, entries of a `FeatureCache` do not: an entry is a chunk of 64 tokens, its key the hash of
+Sequences differ in length, entries of a `FeatureCache` do not: an entry is a chunk of 64 positions, its key the hash of
 the whole sequence's ids and of the chunk's number. Runs that start from the same weights share a cache, also at the
 same time; a killed one loses the part it was writing.
 """
@@ -19,16 +19,17 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from cisoform.batches import Tokens
 from cisoform.errors import InputError
 from cisoform.features.cache import FeatureCache, Keys, Precision, make_keys
 from cisoform.features.promoters import state_hash
 from cisoform.genome.files import user_cache_dir
-from cisoform.models.encoders.rotary import RotaryNetwork, SequenceTable, sequence_key
+from cisoform.models.encoders.pretrained import PretrainedEncoder, SequenceTable, sequence_key
 
 Ids = npt.NDArray[np.integer[Any]]
 Update = Callable[[int, int], None]
 
-CHUNK_TOKENS = 64
+CHUNK_POSITIONS = 64
 _GROUP_TOKENS = 16_384
 _SHARD_BYTES = 64 * 2**20
 _MEMORY_BYTES = 2 * 2**30
@@ -36,16 +37,16 @@ _ATTEMPTS = 3
 
 
 def sequence_table(
-    network: RotaryNetwork,
+    encoder: PretrainedEncoder,
     sequences: Iterable[Ids],
     root: str | Path | None = None,
     precision: Precision = "fp32",
     update: Update | None = None,
 ) -> SequenceTable:
-    """Vectors of every token of some sequences: from the cache where it has them, else computed and added to it.
+    """Vectors of every position of some sequences: from the cache where it has them, else computed and added to it.
 
     Args:
-        network: Must not change as long as the table is used.
+        encoder: Must not change as long as the table is used.
         sequences: Token ids of each, without padding; a sequence may come several times.
         root: Folder of caches; None = the user's.
         precision: How vectors are kept.
@@ -55,14 +56,16 @@ def sequence_table(
         InputError: If the cache cannot be used, or a vector does not fit the precision.
     """
     distinct = list({sequence_key(ids): ids for ids in sequences if len(ids)}.values())
-    chunks = np.array([-(-len(ids) // CHUNK_TOKENS) for ids in distinct], dtype=np.int64)
+    chunks = np.array(
+        [-(-encoder.positions(len(ids)) // CHUNK_POSITIONS) for ids in distinct], dtype=np.int64
+    )
     first = np.concatenate([[0], np.cumsum(chunks)[:-1]]).astype(np.int64)
-    cache = _open(network, root, precision)
+    cache = _open(encoder, root, precision)
     keys = _keys(distinct, chunks)
     for _ in range(_ATTEMPTS):
         missing = np.isin(keys, cache.missing(keys))
         todo = [n for n, ids in enumerate(distinct) if missing[first[n] : first[n] + chunks[n]].any()]
-        _fill(cache, network, distinct, todo, keys, first, update)
+        _fill(cache, encoder, distinct, todo, keys, first, update)
         values, damaged = cache.read(keys, memory_bytes=_MEMORY_BYTES)
         if not len(damaged):
             break
@@ -72,11 +75,15 @@ def sequence_table(
     return SequenceTable(values, places)
 
 
-def _open(network: RotaryNetwork, root: str | Path | None, precision: Precision) -> FeatureCache:
-    state = {name: value for name, value in network.state_dict().items() if not name.startswith("head.")}
-    about = {"kind": "sequences", "weights": state_hash(state), "network": asdict(network.config)}
+def _open(encoder: PretrainedEncoder, root: str | Path | None, precision: Precision) -> FeatureCache:
+    config = encoder.config
+    about = {
+        "kind": "sequences",
+        "weights": state_hash(encoder.network.state_dict()),
+        "network": {"kind": config.kind, **asdict(config.network)},
+    }
     folder = user_cache_dir("features") if root is None else root
-    return FeatureCache(folder, about, (CHUNK_TOKENS, network.config.dim), precision)
+    return FeatureCache(folder, about, (CHUNK_POSITIONS, encoder.dim), precision)
 
 
 def _keys(sequences: Sequence[Ids], chunks: npt.NDArray[np.int64]) -> Keys:
@@ -88,7 +95,7 @@ def _keys(sequences: Sequence[Ids], chunks: npt.NDArray[np.int64]) -> Keys:
 
 def _fill(
     cache: FeatureCache,
-    network: RotaryNetwork,
+    encoder: PretrainedEncoder,
     sequences: Sequence[Ids],
     todo: Sequence[int],
     keys: Keys,
@@ -99,7 +106,7 @@ def _fill(
     held: list[tuple[Keys, Tensor]] = []
     held_bytes = done = 0
     for group in _groups(sequences, todo):
-        for n, states in zip(group, _encode(network, [sequences[n] for n in group]), strict=True):
+        for n, states in zip(group, _encode(encoder, [sequences[n] for n in group]), strict=True):
             held.append((keys[first[n] : first[n] + len(states)], states))
             held_bytes += states.nbytes
         done += len(group)
@@ -123,17 +130,19 @@ def _groups(sequences: Sequence[Ids], todo: Sequence[int]) -> Iterator[list[int]
 
 
 @torch.no_grad()
-def _encode(network: RotaryNetwork, sequences: Sequence[Ids]) -> Iterator[Float[Tensor, "chunks tokens dim"]]:
+def _encode(
+    encoder: PretrainedEncoder, sequences: Sequence[Ids]
+) -> Iterator[Float[Tensor, "chunks positions dim"]]:
     """Chunks of each sequence, zeros behind its end."""
-    device = network.norm.weight.device
+    device = next(encoder.network.parameters()).device
     lengths = [len(ids) for ids in sequences]
     ids = torch.zeros(len(sequences), max(lengths), dtype=torch.int64)
     for row, one in enumerate(sequences):
         ids[row, : len(one)] = torch.from_numpy(one.astype(np.int64))
     mask = torch.arange(ids.shape[1]) < torch.tensor(lengths)[:, None]
-    training = network.training
-    states = network.eval()(ids.to(device), mask.to(device)).float().cpu()
-    network.train(training)
-    for row, length in enumerate(lengths):
-        padded = F.pad(states[row, :length], (0, 0, 0, -length % CHUNK_TOKENS))
-        yield padded.reshape(-1, CHUNK_TOKENS, padded.shape[1])
+    training = encoder.training
+    hidden = encoder.eval().encode(Tokens(ids.to(device), mask.to(device)))
+    encoder.train(training)
+    for states, real in zip(hidden.states.float().cpu(), hidden.mask.cpu(), strict=True):
+        padded = F.pad(states[real], (0, 0, 0, -int(real.sum()) % CHUNK_POSITIONS))
+        yield padded.reshape(-1, CHUNK_POSITIONS, padded.shape[1])

@@ -1,4 +1,4 @@
-"""ESM-2 and NT-v2 as encoders of an IsoFormer: the weights they start from, and what a frozen one makes of the data.
+"""Pre-trained encoders of an IsoFormer: the weights they start from, and what a frozen one makes of the data.
 
 The model of a run holds all weights of its encoders: the checkpoint that they started from may be moved or removed.
 """
@@ -19,10 +19,10 @@ from cisoform.data.samples import MODALITIES, IsoformSamples
 from cisoform.errors import InputError
 from cisoform.features.promoters import Update
 from cisoform.features.sequences import sequence_table
-from cisoform.models.encoders.rotary import Esm2Config, NtV2Config, RotaryConfig, RotaryEncoder
+from cisoform.models.encoders import PretrainedConfig, PretrainedEncoder
 from cisoform.models.isoformer import IsoFormer
 from cisoform.recipes import IsoformRecipe
-from cisoform.weights.rotary import RotaryWeights, read_rotary
+from cisoform.weights.pretrained import read_pretrained
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def pretrained_parts(recipe: IsoformRecipe) -> PretrainedParts:
     parts: dict[str, Any] = {}
     for name in MODALITIES:
         config = getattr(recipe.model, name)
-        if not isinstance(config, (Esm2Config, NtV2Config)):
+        if not isinstance(config, PretrainedConfig):
             continue
         where = f"model.{name}"
         if config.weights is None:
@@ -61,29 +61,15 @@ def pretrained_parts(recipe: IsoformRecipe) -> PretrainedParts:
                 )
             parts[name] = replace(config, learn="full")
             continue
-        found = read_rotary(config.weights, config.kind)
-        parts[name] = _fitted(config, found, where)
+        found = read_pretrained(config.kind, config.weights)
+        try:
+            parts[name] = config.fitted(found.config)
+        except ValueError as error:
+            raise InputError(f"{where}.{error}") from None
         states[name] = found.body
         about[name] = {"kind": config.kind, "learn": config.mode, **found.about}
     model = replace(recipe.model, **parts)
     return PretrainedParts(replace(recipe, model=model), states, {"encoders": about} if about else {})
-
-
-def _fitted(config: Esm2Config | NtV2Config, found: RotaryWeights, where: str) -> Esm2Config | NtV2Config:
-    """The config with the sizes of its checkpoint, which must be those asked for."""
-    if config.size is not None and _sizes(config.network) != _sizes(found.config):
-        raise InputError(
-            f"{where}.size={config.size}: the weights {config.weights} have width {found.config.dim} and "
-            f"{found.config.layers} layers; leave the size out"
-        )
-    try:
-        return replace(config, size=None, network=found.config, weights=None, learn=config.mode)
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def _sizes(network: RotaryConfig) -> tuple[int, ...]:
-    return network.dim, network.layers, network.heads, network.ffn
 
 
 def load_states(parts: PretrainedParts, model: IsoFormer) -> None:
@@ -94,7 +80,7 @@ def load_states(parts: PretrainedParts, model: IsoFormer) -> None:
     """
     for name, state in parts.states.items():
         encoder = model.encoders[name]
-        assert isinstance(encoder, RotaryEncoder)
+        assert isinstance(encoder, PretrainedEncoder)
         encoder.load_pretrained(state)
 
 
@@ -106,7 +92,7 @@ def fixed_modalities(model: IsoFormer, loader: LoaderConfig) -> list[str]:
         name
         for name in loader.modalities
         if name in model.encoders
-        and isinstance(encoder := model.encoders[name], RotaryEncoder)
+        and isinstance(encoder := model.encoders[name], PretrainedEncoder)
         and encoder.config.mode == "frozen"
         and not changed[name]
     ]
@@ -115,7 +101,7 @@ def fixed_modalities(model: IsoFormer, loader: LoaderConfig) -> list[str]:
 def has_tables(model: IsoFormer, loader: LoaderConfig) -> bool:
     """Whether the frozen encoders look sequences up already."""
     found = [model.encoders[name] for name in fixed_modalities(model, loader)]
-    return all(isinstance(encoder, RotaryEncoder) and encoder.table is not None for encoder in found)
+    return all(isinstance(encoder, PretrainedEncoder) and encoder.table is not None for encoder in found)
 
 
 def use_tables(
@@ -138,9 +124,9 @@ def use_tables(
     """
     for name in fixed_modalities(model, loader):
         encoder = model.encoders[name]
-        assert isinstance(encoder, RotaryEncoder)
+        assert isinstance(encoder, PretrainedEncoder)
         shown = _sequences(samples, rows, loader, name)
-        encoder.use_table(sequence_table(encoder.network, shown, root, update=update))
+        encoder.use_table(sequence_table(encoder, shown, root, update=update))
 
 
 def _sequences(

@@ -28,8 +28,8 @@ from cisoform.jobs.isoform_encoders import (
 from cisoform.jobs.isoform_model import export_of, parsed
 from cisoform.jobs.isoform_promoters import has_table, load_weights, promoter_part, use_table
 from cisoform.jobs.start_scores import config_for, fit_start_scores
+from cisoform.models.encoders import PretrainedEncoder
 from cisoform.models.encoders.landmark import LandmarkDnaConfig, LandmarkDnaEncoder
-from cisoform.models.encoders.rotary import RotaryEncoder
 from cisoform.models.isoformer import IsoFormer
 from cisoform.recipes import TOKENS_OF_KIND, IsoformRecipe, isoform_recipe, with_elementary
 from cisoform.training.device import resolve_device
@@ -119,8 +119,8 @@ class PreparedRun:
         model = cast(IsoFormer, self.task.model)
         once = fixed_modalities(model, self.source.config)
         for name, encoder in model.encoders.items():
-            if isinstance(encoder, RotaryEncoder):
-                sizes = f"{encoder.config.network.layers} layers of width {encoder.dim}"
+            if isinstance(encoder, PretrainedEncoder):
+                sizes = f"{encoder.config.n_layers} layers of width {encoder.dim}"
                 how = "sequences are encoded once" if name in once else "encoding every batch"
                 said.append(f"{name} by {encoder.config.kind} ({sizes}), {encoder.config.mode}: {how}")
         return "; ".join(said) or None

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from cisoform.batches import Tokens
+from cisoform.models.encoders.pretrained import SequenceTable, sequence_key
 from cisoform.models.encoders.rotary import (
     ESM2_SIZES,
     NT_V2_SIZES,
@@ -21,9 +22,7 @@ from cisoform.models.encoders.rotary import (
     RotaryConfig,
     RotaryEncoder,
     RotaryNetwork,
-    SequenceTable,
     n_parameters,
-    sequence_key,
 )
 from cisoform.nn.lora import lora_layers, merge_linears
 from cisoform.tokens.kmer import kmer_ids

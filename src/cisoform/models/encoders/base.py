@@ -15,7 +15,7 @@ An encoder turns `Tokens` (ids, mask, annotation channels) into `Hidden` (vector
                return Hidden(self.embedding(tokens), tokens.mask)
 
 2. Add the config to the unions and a case to `build_encoder` in `models/encoders/__init__.py`, and use it in a
-   recipe; `--set model.rna.kind=name` then works by itself.
+   recipe; `--set model.rna.kind=name` then works by itself. One with published weights needs more: see there.
 3. Keep three promises; `tests/models/encoders/test_laws.py` checks them for every encoder in its list.
    Ids and channels under `mask == False` change nothing. A row does not depend on the other rows (no batch
    statistics). A row with more padding on its right has the same real positions with the same values.

@@ -6,10 +6,9 @@ from cisoform.models.encoders.rotary.encoder import (
     Esm2Config,
     NtV2Config,
     RotaryEncoder,
-    SequenceTable,
+    RotaryEncoderConfig,
     esm2_network,
     nt_v2_network,
-    sequence_key,
 )
 from cisoform.models.encoders.rotary.network import RotaryConfig, RotaryNetwork, n_parameters
 
@@ -20,10 +19,9 @@ __all__ = [
     "NtV2Config",
     "RotaryConfig",
     "RotaryEncoder",
+    "RotaryEncoderConfig",
     "RotaryNetwork",
-    "SequenceTable",
     "esm2_network",
     "n_parameters",
     "nt_v2_network",
-    "sequence_key",
 ]
