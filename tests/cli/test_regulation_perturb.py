@@ -148,6 +148,12 @@ def test_an_interrupted_screen_goes_on(
     assert calls[0] == n_batches - 3 and not (tmp_path / "cut.partial").exists()
     whole, cut = (pl.read_parquet(tmp_path / name / "effects.parquet") for name in ("whole", "cut"))
     assert whole.equals(cut) and (tmp_path / "cut" / "perturbation.json").exists()
+    tracks = [
+        pl.read_csv(path, separator="\t", has_header=False)
+        for path in (tmp_path / "cut").glob("screen.*.bedgraph")
+    ]
+    strongest = pl.concat(tracks).to_series(3).abs().max()
+    assert strongest == pytest.approx(whole["difference"].abs().max(), rel=1e-6)
     # Other settings begin anew.
     calls[0], stop = 0, 4
     assert cli(*line, tmp_path / "again").exit_code == 130

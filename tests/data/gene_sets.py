@@ -54,6 +54,6 @@ def build_small(
 def save_creformer(path: Path, seed: int = 0, **changes: object) -> Path:
     """A CREformer without training, whose Elementary a fit can start from."""
     torch.manual_seed(seed)
-    model = CREformer(CREformerConfig(elementary=TINY, layers=1, **changes))  # type: ignore[arg-type]
+    model = CREformer(CREformerConfig(elementary=TINY, **{"layers": 1, **changes}))  # type: ignore[arg-type]
     CREformerModel(model, released_edges(TINY.tracks), {"recipe": "none", "seed": seed}).save(path)
     return path

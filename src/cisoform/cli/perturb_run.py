@@ -122,6 +122,7 @@ def run_screen(
         with partial_folder(out, _settings(opened, edit, result), overwrite=overwrite) as folder:
             table = _screened(opened, edit, folder.path / WORK)
             _write_into(folder.path, {"effects": table, "peaks": peaks.table}, result)
+            _draw_tracks(folder.path, table, opened.grouping.column)
             folder.publish(overwrite)
     if as_json:
         print_json({**result, **({} if out else {"rows": table.to_dicts()})})
@@ -130,6 +131,14 @@ def run_screen(
     columns = ["gene_name", opened.grouping.column, "chrom", "start", "end", "before", "after", "difference"]
     print_table(columns, order.select(columns).rows())
     _say(table.height, out)
+
+
+def _draw_tracks(folder: Path, table: pl.DataFrame, column: str) -> None:
+    """`screen.bed`, bedGraphs and bigWigs of what every peak gives to a gene: before - after."""
+    from cisoform.jobs.score_tracks import write_browser_tracks
+
+    given = table.with_columns(given=-table["difference"]).rename({column: "group"})
+    write_browser_tracks(folder, given, "given", "screen")
 
 
 def _screened(opened: Opened, edit: SignalEdit, keep: Path | None) -> pl.DataFrame:

@@ -274,12 +274,13 @@ def _write(
     from cisoform.cli.common import to_plain
     from cisoform.genome.files import write_json
     from cisoform.jobs import score as job
+    from cisoform.jobs.score_tracks import write_browser_tracks
 
     with result_folder(out, overwrite) as folder:
         write_tables(folder, {"scores": names})
         write_json(folder / "agreement.json", to_plain(found))
         write_json(folder / "score.json", to_plain(result))
-        job.write_browser_tracks(folder, names, config.variants[0])
+        write_browser_tracks(folder, names, f"score_{config.variants[0]}")
         job.draw_locus(folder, table, names, opened.reader, measured, config, shown)
 
 

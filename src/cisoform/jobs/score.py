@@ -19,13 +19,11 @@ from cisoform.analysis.inputs import PeakInputs
 from cisoform.analysis.reader import LocusReader, Reader
 from cisoform.analysis.scores import VARIANTS, Queries, Variant, score, slots_at_once
 from cisoform.errors import InputError
-from cisoform.genome.files import atomic_write, require_file
+from cisoform.genome.files import require_file
 from cisoform.report.files import save_figure
 from cisoform.report.score_plots import LocusScores, locus_figure
 
 DEFAULT: Variant = "ablation"
-MOST_TRACKS = 24
-"""Labels that get a bedGraph of their own; with more there is one of the mean."""
 _CLOSE = 0.9
 _MOST_MARKS = 4
 
@@ -337,48 +335,6 @@ def compare_all(
     return found
 
 
-def write_browser_tracks(folder: Path, table: pl.DataFrame, variant: str) -> list[str]:
-    """`scores.bed` (a line for every peak of every gene in every group; score 0-1000 is the rank within the gene) and
-    bedGraphs of the highest score that a peak has for any gene.
-
-    Args:
-        folder: Where to.
-        table: As `named` gives it.
-        variant: Whose score.
-
-    Returns:
-        Names of the files; none where the peaks have no coordinates.
-    """
-    if table["start"].null_count():
-        return []
-    column = f"score_{variant}"
-    place = table.sort("chrom", "start", "end", "gene_id", "group")
-    rank = (pl.col(column).rank() - 1) / (pl.len() - 1).clip(lower_bound=1) * 1000
-    bed = place.with_columns(
-        rank=rank.over("gene_id", "group").round().cast(pl.Int64),
-        name=pl.concat_str(pl.coalesce("gene_name", "gene_id"), "group", separator="|").str.replace_all(
-            r"\s", "_"
-        ),
-        strand=pl.lit("."),
-    ).select("chrom", "start", "end", "name", "rank", "strand")
-    with atomic_write(folder / "scores.bed") as handle:
-        handle.write(bed.write_csv(separator="\t", include_header=False))
-    labels = table["group"].unique(maintain_order=True).to_list()
-    parts = {f"scores.{_safe(name)}.bedgraph": place.filter(pl.col("group") == name) for name in labels}
-    if len(labels) > MOST_TRACKS or len(parts) < len(labels) or labels == [""]:
-        parts = {"scores.bedgraph": place}
-    for name, part in parts.items():
-        best = part.group_by("chrom", "start", "end", maintain_order=True).agg(pl.col(column).max())
-        # A base may have one value alone: of overlapping peaks the later begins where the former ends.
-        reached = pl.col("end").cum_max().shift(1).over("chrom").fill_null(0)
-        best = best.with_columns(start=pl.max_horizontal("start", reached)).filter(
-            pl.col("start") < pl.col("end")
-        )
-        with atomic_write(folder / name) as handle:
-            handle.write(best.write_csv(separator="\t", include_header=False))
-    return ["scores.bed", *parts]
-
-
 def draw_locus(
     folder: Path,
     table: pl.DataFrame,
@@ -422,7 +378,3 @@ def draw_locus(
         )
     )
     save_figure(figure, folder / "locus")
-
-
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._+-" else "_" for letter in name)
