@@ -22,8 +22,12 @@ SHORT = {
     "regulation links": ["--draws", "20", "--device", "cpu"],
     "regulation knockout": ["--controls", "1", "--genes", "SIMTF04", "--device", "cpu"],
     "regulation knockin": ["--controls", "1", "--genes", "SIMTF04", "--device", "cpu"],
-    "regulation grn": ["--bags", "2", "--nulls", "1", "--device", "cpu"],
+    "regulation grn": ["--bags", "1", "--nulls", "1", "--no-knockout", "--device", "cpu"],
     "regulation variants": ["--controls", "0", "--split", "test", "--device", "cpu"],
+    "regulation features": ["--device", "cpu"],
+    "regulation masters": ["--bootstrap", "2", "--effect-genes", "10", "--device", "cpu"],
+    "regulation transition": ["--tfs", "SIMTF04", "--cells", "1", "--top-genes", "10", "--device", "cpu"],
+    "regulation targets": ["--most", "1", "--cells", "1", "--top-genes", "10", "--device", "cpu"],
     "regulation fit": ["--set", "train.max_steps=6", "--set", "train.epochs=1", "--device", "cpu"],
 }
 
@@ -62,6 +66,7 @@ def test_every_block_runs(
         "evaluate",
         "predict",
         *("report", "score", "links", "knockout", "knockin", "grn", "variants"),
+        *("build-genes", "features", "masters", "transition", "targets"),
     ]
     header = (tmp_path / "expression.tsv").read_text().splitlines()[0].split("\t")
     assert header == ["gene_id", "gene_name", "group", "cell_type", "predicted", "observed"]

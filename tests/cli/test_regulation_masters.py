@@ -60,6 +60,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = dataset.groups.select("name", "cell_type").rows()
     split = [f"{name}\t{'few' if at < 9 else 'many'}\tall" for at, (name, _) in enumerate(rows)]
     (folder / "labels.tsv").write_text("\n".join(["cell\tsize\tsame", *split]) + "\n")
+    (folder / "types.tsv").write_text("\n".join(["cell\tcell_type\tsame", *split]) + "\n")
+    (folder / "twice.tsv").write_text("\n".join(["cell\tsize\tsize", *split]) + "\n")
     return folder
 
 
@@ -112,6 +114,25 @@ def test_features_go_into_the_rna_of_a_mudata_file(root: Path, cli: Cli, tmp_pat
     assert references["reference"][0] in ("B", "Mono", "NK", "T")
 
 
+def test_a_table_of_labels_comes_before_the_labels_of_the_data(root: Path, cli: Cli, tmp_path: Path) -> None:
+    more = ("--group-by", "cell_type", "--labels", root / "types.tsv", "--out", tmp_path / "o")
+    made = cli(*words(root, "features", "--genes", "SYM3,SYM4", *more))
+    assert made.exit_code == 0 and "2 genes in 44 groups" in made.stdout and "seed 0" in made.stdout, (
+        made.stderr
+    )
+    means = pl.read_parquet(tmp_path / "o" / "labels.parquet")
+    assert means.select("gene_name", "label", "n_groups").rows() == [
+        ("SYM3", "few", 9),
+        ("SYM3", "many", 35),
+        ("SYM4", "few", 9),
+        ("SYM4", "many", 35),
+    ]
+    table = pl.read_parquet(tmp_path / "o" / "features.parquet").filter(pl.col("gene_name") == "SYM4")
+    few = table.head(9)  # in the order of the groups, of which the first nine are few
+    for column in ("window_accessibility", "cosine", "attention_feature"):
+        assert means[column][2] == pytest.approx(few[column].mean(), rel=1e-12)
+
+
 def masters(root: Path, out: Path, *more: object) -> list[object]:
     quick = ("--bootstrap", 5, "--permutations", 4, "--effect-genes", 12, "--out", out)
     return words(root, "masters", "--group-by", "cell_type", *quick, *more)
@@ -122,6 +143,7 @@ def test_masters_with_and_without_motifs(root: Path, cli: Cli, cli_error: CliErr
     made = cli(*masters(root, tmp_path / "a", *tfs, "--k", 2))
     assert made.exit_code == 0 and "4 factors in 4 labels, by attention_feature" in made.stdout, made.stderr
     assert "1 names are left out" in made.stderr and "NOGENE" in made.stderr
+    assert "by expression alone  by window accessibility alone" in made.stdout
     plain = pl.read_parquet(tmp_path / "a" / "masters.parquet")
     assert set(plain["reading"]) == {"attention_feature", "expression", "window_accessibility"}
     assert plain.height == 3 * 4 * 4 and (tmp_path / "a" / "masters.svg").is_file()
@@ -131,6 +153,11 @@ def test_masters_with_and_without_motifs(root: Path, cli: Cli, cli_error: CliErr
     said = json.loads(made.stdout)
     assert said["primary"] == "activity_and_accessibility" and said["n_factors"] == 3
     assert len(said["masters"]) == 4 and said["seed"] == 0 and said["dataset_hash"]
+    assert sum(said["n_groups"]) == 44
+    first = said["other_readings"]["motif_accessibility"]
+    table = pl.read_parquet(tmp_path / "b" / "masters.parquet")
+    best = table.filter((pl.col("reading") == "motif_accessibility") & (pl.col("rank") == 1))
+    assert first == {label: [tf] for label, tf in best.select("label", "tf").rows()}
     assert set(said["known"]) == {
         "attention_feature",
         "motif_activity",
@@ -173,6 +200,12 @@ BAD: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
             r, "masters", "--tfs", TWO, "--group-by", "size", "--labels", "labels.tsv", "--out", "out"
         ),
         ["'few' has 9 cells", "at least 10"],
+    ),
+    "a column that is there twice": (
+        lambda r: words(
+            r, "masters", "--tfs", TWO, "--group-by", "size", "--labels", "twice.tsv", "--out", "out"
+        ),
+        ["twice.tsv: the header names 'size' twice"],
     ),
     "one label": (
         lambda r: words(

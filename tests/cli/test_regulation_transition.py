@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from cisoform.cli.regulation_transition import notes_of
 from cisoform.data.genes import GenesDataset
 from cisoform.genome.sequence import decode_dna
+from cisoform.jobs.transition import Screened
 from tests.cli.test_regulation_perturb import meme
 from tests.data.gene_sets import build_small, save_creformer
 
@@ -77,6 +80,9 @@ def test_a_screen_with_pairs_reversal_and_another_model(
     assert set(table.filter(~pl.col("tf").str.contains(r"\+"))["tf"]) == {"SYM3", "SYM4", "SYM5", "ABSENT"}
     assert table.height == 5 and table["cosine"].is_sorted(descending=True)
     assert {"reversal", "genes_up", "knn_gain", "energy_drop", "accessibility_cosine"} <= set(table.columns)
+    null = pl.read_parquet(tmp_path / "o" / "null.parquet")["cosine"]
+    assert said["null"]["n"] == 200 and said["null"]["mean"] == pytest.approx(null.mean())
+    assert said["null"]["low"] < said["null"]["mean"] < said["null"]["high"]
     assert table["p"].is_between(1 / 201, 1).all() and table["cosine"].is_between(-1, 1).all()
     assert pl.read_parquet(tmp_path / "o" / "null.parquet").height == 200
     other = said["compare"][0]
@@ -96,10 +102,26 @@ def test_a_knock_out_of_one_factor(root: Path, cli: Cli, tmp_path: Path) -> None
     assert made.exit_code == 0 and "SYM4" in made.stdout and "200 random peak sets" in made.stdout, (
         made.stderr
     )
+    assert "2 source ones perturbed (knockout)" in made.stdout and "seed 0" in made.stdout
     again = cli(*words(root, "transition", *ends, "--out", tmp_path / "p"))
     assert again.exit_code == 0
     one, two = (pl.read_parquet(tmp_path / name / "transition.parquet") for name in "op")
     assert one.equals(two) and one.height == 1
+
+
+def test_nothing_that_moves_away_is_said_to_move_towards() -> None:
+    def notes(cosine: float, p: float, drop: float) -> list[str]:
+        table = pl.DataFrame(
+            {"tf": ["A"], "cosine": [cosine], "p": [p], "energy_drop": [drop], "accessibility_cosine": [0.1]}
+        )
+        setting: Any = SimpleNamespace(states=SimpleNamespace(space=1))
+        return notes_of(setting, Screened(table, table, np.zeros((1, 1, 1), dtype=np.float32), ("A",)))[:-1]
+
+    assert notes(0.5, 0.01, 0.2) == []
+    (away,) = notes(-0.5, 0.01, -0.2)
+    assert away == "no factor moves cells towards the target: the highest cosine is -0.500 (A)"
+    (over,) = notes(0.5, 0.01, -0.2)
+    assert "overshoots" in over
 
 
 def test_targets_stand_beside_essentiality_and_harm(root: Path, cli: Cli, tmp_path: Path) -> None:

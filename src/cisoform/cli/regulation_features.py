@@ -80,8 +80,9 @@ def features(
 ) -> None:
     """Attention feature of genes in cells: likeness of the scores of a gene's peaks to a reference, times openness.
 
-    The table holds the window sum, both cosines and the feature of every gene and cell; references.tsv says which cell
-    or label each gene was compared with; features.json how much the feature says beyond the window sum.
+    The table holds the window sum, both cosines and the feature of every gene and cell; labels.tsv their means over the
+    labels of --group-by; references.tsv which cell or label each gene was compared with; features.json how much the
+    feature says beyond the window sum.
     """
     choice = choose_feature(variant, form, reference, group_by)
     reading.check_out(out, overwrite)
@@ -115,6 +116,7 @@ def features(
         "reference": reference,
         "n_genes": len(found.genes),
         "n_groups": len(found.groups),
+        "group_by": group_by,
         **job.summary(found, choice.form),
         "seed": seed,
         **opened.provenance,
@@ -126,13 +128,26 @@ def features(
             about = {key: result[key] for key in ("variant", "form", "reference", "model", "dataset_hash")}
             target = folder / adata.name
             result["adata"] = job.write_into(adata, target, found, reader, choice.form, about)
-        tables = {"references": job.reference_table(found, reader, opened.grouping)}
-        reading.write_tables(folder, {"features": job.feature_table(found, reader, choice.form), **tables})
+        tables = {
+            "features": job.feature_table(found, reader, choice.form),
+            "references": job.reference_table(found, reader, opened.grouping),
+        }
+        if group_by is not None:
+            tables["labels"] = job.label_table(found, reader, opened.grouping, choice.form)
+        reading.write_tables(folder, tables)
         write_result(folder / "features.json", result)
     if as_json:
         print_json(result)
         return
-    typer.echo(f"{out}: {len(found.genes):,} genes in {len(found.groups):,} groups")
+    typer.echo(
+        f"{out}: {len(found.genes):,} genes in {len(found.groups):,} groups, score {variant}, form {form}, seed {seed}"
+    )
+    cosine, like = result["cosine"], result["like_window"]
+    typer.echo(
+        f"cosine with the reference {cosine['mean']:.3f} (sd {cosine['sd']:.3f}); correlation of the feature with the "
+        f"accessibility of the window alone {'none' if like is None else format(like, '.3f')} (Spearman across groups, "
+        "median of genes)"
+    )
     if adata is not None:
         typer.echo(f"{out / adata.name}: layer attention_feature of {result['adata']['cells']:,} cells")
 

@@ -135,6 +135,7 @@ def masters(
     result = {
         "group_by": group_by,
         "labels": list(opened.grouping.labels),
+        "n_groups": [len(opened.grouping.members(name)) for name in opened.grouping.labels],
         "n_factors": len(factors.names),
         "primary": found.primary,
         "c": c,
@@ -173,19 +174,51 @@ def _finish(
         shared.write_result(folder / "masters.json", result)
         shown = found.table.filter(pl.col("reading") == found.primary)
         save_figure(dot_plot(shown, k, f"masters by {found.primary.replace('_', ' ')}"), folder / "masters")
-    head = found.table.filter((pl.col("reading") == found.primary) & (pl.col("rank") <= k))
+    heads = {name: _head(found, name, k) for name in found.table["reading"].unique(maintain_order=True)}
     if as_json:
         columns = ["label", "tf", "rank", "coefficient", "stability"]
-        print_json({**result, "masters": head.select(columns).to_dicts()})
+        head = found.table.filter((pl.col("reading") == found.primary) & (pl.col("rank") <= k))
+        others = {name: one for name, one in heads.items() if name != found.primary}
+        print_json({**result, "masters": head.select(columns).to_dicts(), "other_readings": others})
         return
-    typer.echo(f"{out}: {len(factors.names):,} factors in {len(result['labels'])} labels, by {found.primary}")
-    names = head.group_by("label", maintain_order=True).agg(pl.col("tf"), pl.col("stability"))
-    rows = [
-        [label, ", ".join(tf), min((one for one in stable if one is not None), default=None)]
-        for label, tf, stable in names.rows()
-    ]
-    print_table(("label", f"first {k}", "least stability"), rows)
+    typer.echo(
+        f"{out}: {len(factors.names):,} factors in {len(result['labels'])} labels, by {found.primary}, "
+        f"{result['bootstrap']} bootstraps, seed {result['seed']}"
+    )
+    _print_heads(found, heads, result, k)
     if found.judged:
         keys = ("recall", "mrr", "permuted_recall", "permuted_mrr")
         table = [[name, *(by.get(key) for key in keys)] for name, by in found.judged.items()]
         print_table(("reading", f"recall@{k}", "MRR", "recall, permuted", "MRR, permuted"), table)
+    else:
+        typer.echo(
+            "without --known nothing tells which of these are right; masters.tsv has every reading and factor"
+        )
+
+
+def _head(found: Masters, name: str, k: int) -> dict[str, list[str]]:
+    """The first factors of every label by a reading."""
+    import polars as pl
+
+    table = found.table.filter((pl.col("reading") == name) & (pl.col("rank") <= k))
+    return dict(table.group_by("label", maintain_order=True).agg(pl.col("tf")).iter_rows())
+
+
+def _print_heads(
+    found: Masters, heads: dict[str, dict[str, list[str]]], result: dict[str, Any], k: int
+) -> None:
+    """A line a label: the first factors, how stable they are, and the first ones of the baselines."""
+    import polars as pl
+
+    from cisoform.jobs.masters import DEVIATION, EXPRESSION, WINDOW
+
+    shown = found.table.filter((pl.col("reading") == found.primary) & (pl.col("rank") <= k))
+    stable = dict(shown.group_by("label").agg(pl.col("stability").min()).iter_rows())
+    baselines = [name for name in (EXPRESSION, DEVIATION if DEVIATION in heads else WINDOW) if name in heads]
+    rows = [
+        [label, cells, ", ".join(heads[found.primary][label]), stable[label]]
+        + [", ".join(heads[name][label]) for name in baselines]
+        for label, cells in zip(result["labels"], result["n_groups"], strict=True)
+    ]
+    by = [f"by {name.replace('_', ' ')} alone" for name in baselines]
+    print_table(("label", "cells", f"first {k}", "least stability", *by), rows)

@@ -15,11 +15,12 @@ from cisoform.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import polars as pl
 
     from cisoform.analysis.reader import Reader
     from cisoform.cli.regulation_reading import Opened
     from cisoform.genome.motifs import Motif
-    from cisoform.jobs.transition_setting import Candidates, Ends, TransitionConfig
+    from cisoform.jobs.transition_setting import Candidates, Ends, Setting, TransitionConfig
 
     Ints = npt.NDArray[np.int64]
 
@@ -76,6 +77,33 @@ def make_config(kind: str, null: int, cells: int, top_genes: int, pairs: int, se
         top_genes=top_genes,
         pairs=pairs,
         seed=seed,
+    )
+
+
+def about_line(setting: Setting, first: str, second: str, config: TransitionConfig) -> str:
+    """What was screened, for the printed result."""
+    states = setting.states
+    return (
+        f"{len(states.source):,} {first} and {len(states.target):,} {second} cells or pools, {len(setting.rows):,} "
+        f"{first} ones perturbed ({config.kind}), {len(setting.genes):,} genes, seed {config.seed}"
+    )
+
+
+def null_summary(null: pl.DataFrame, column: str) -> dict[str, float | int | str]:
+    """Number, mean and middle 95 % of a score of the random peak sets."""
+    import numpy as np
+
+    values = null[column].to_numpy()
+    low, high = np.quantile(values, (0.025, 0.975)).tolist()
+    return {"score": column, "n": len(values), "mean": float(values.mean()), "low": low, "high": high}
+
+
+def null_line(null: pl.DataFrame, column: str) -> str:
+    """The same as a sentence."""
+    of = null_summary(null, column)
+    return (
+        f"{of['n']:,} random peak sets of the same sizes: {column} {of['mean']:.3f} (95 % from {of['low']:.3f} to "
+        f"{of['high']:.3f}); p compares with them at the same number of edited peaks"
     )
 
 

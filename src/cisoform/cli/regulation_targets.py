@@ -152,6 +152,7 @@ def _finish(
         "n_genes": len(setting.genes),
         "motif_p": asked.motif_p,
         **to_plain(config),
+        "null": shared.null_summary(found.screened.null, "projection"),
         **posed.opened.provenance,
         "warnings": warnings,
     }
@@ -167,12 +168,13 @@ def _finish(
     if as_json:
         print_json({**result, "rows": found.table.to_dicts()})
         return
+    typer.echo(shared.about_line(setting, "disease", "normal", config))
     columns = ["tf", "score", "projection", "harm", "p", "gained", "accessibility_cosine"]
     columns += [name for name in ("reversal", "essentiality") if name in found.table.columns]
     print_table(columns, found.table.head(_SHOWN).select(columns).rows())
-    typer.echo(
-        f"{out}: {found.table.height:,} gained factors beside {found.screened.null.height:,} random peak sets"
-    )
+    typer.echo(shared.null_line(found.screened.null, "projection"))
+    typer.echo("score = projection - harm; p is that of the cosine; accessibility_cosine uses no model")
+    typer.echo(f"{out}: {found.table.height:,} gained factors")
 
 
 def _warnings(found: Targets) -> list[str]:

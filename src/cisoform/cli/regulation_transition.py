@@ -151,6 +151,7 @@ def _finish(
         "motif_p": asked.motif_p,
         **to_plain(config),
         "first": best,
+        "null": shared.null_summary(found.null, "cosine"),
         **posed.opened.provenance,
         "warnings": warnings,
     }
@@ -167,15 +168,16 @@ def _finish(
         more = {"compare": tables["compare"].to_dicts()} if others else {}
         print_json({**result, "rows": found.table.head(_SHOWN).to_dicts(), **more})
         return
+    typer.echo(shared.about_line(setting, "source", "target", config))
     columns = ["tf", "edited_peaks", "cosine", "p", "projection", "knn_gain", "energy_drop"]
     columns += ["accessibility_cosine", "motif_difference"]
     columns += ["reversal"] if "reversal" in found.table.columns else []
     print_table(columns, found.table.head(_SHOWN).select(columns).rows())
     if others:
         print_table(tables["compare"].columns, tables["compare"].rows())
-    typer.echo(
-        f"{out}: {found.table.height:,} factors and pairs beside {found.null.height:,} random peak sets"
-    )
+    typer.echo(shared.null_line(found.null, "cosine"))
+    typer.echo("accessibility_cosine and motif_difference are baselines that use no model")
+    typer.echo(f"{out}: {found.table.height:,} factors and pairs")
 
 
 def notes_of(setting: Setting, found: Screened) -> list[str]:
@@ -185,9 +187,14 @@ def notes_of(setting: Setting, found: Screened) -> list[str]:
         said.append("fewer than 10 cells or pools in a state: no neighbours, energy distances or picture")
     single = found.table.filter(found.table["p"].is_not_null())
     best = single.row(0, named=True)
+    if found.table["cosine"][0] <= 0:
+        said.append(
+            f"no factor moves cells towards the target: the highest cosine is {found.table['cosine'][0]:.3f} "
+            f"({found.table['tf'][0]})"
+        )
     if best["p"] > 0.05:
         said.append(f"{best['tf']} is first, but random peak sets do as well (p {best['p']:.2f})")
-    if found.table["energy_drop"][0] is not None and found.table["energy_drop"][0] < 0:
+    if found.table["cosine"][0] > 0 and (found.table["energy_drop"][0] or 0) < 0:
         said.append(
             f"{found.table['tf'][0]} has the highest cosine but overshoots: cells end farther from the target"
         )

@@ -75,6 +75,19 @@ def feature_table(found: AttentionFeatures, reader: Reader, form: Form) -> pl.Da
     )
 
 
+def label_table(found: AttentionFeatures, reader: Reader, grouping: Grouping, form: Form) -> pl.DataFrame:
+    """Means over the groups of each label: gene_id, gene_name, label, n_groups, and the numbers of `feature_table`."""
+    label = pl.Series("label", grouping.labels).gather(grouping.of(found.groups).tolist())
+    table = feature_table(found, reader, form)
+    numbers = [name for name, kind in table.schema.items() if kind == pl.Float64]
+    by_gene = pl.concat([label] * len(found.genes)) if len(found.genes) else label
+    return (
+        table.with_columns(by_gene)
+        .group_by("gene_id", "gene_name", "label", maintain_order=True)
+        .agg(pl.len().alias("n_groups"), pl.col(numbers).mean())
+    )
+
+
 def reference_table(found: AttentionFeatures, reader: Reader, grouping: Grouping) -> pl.DataFrame:
     """gene_id, gene_name, reference (a group or a label), largest_window: what each gene was compared with."""
     rows = found.genes.tolist()

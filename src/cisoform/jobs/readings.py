@@ -202,7 +202,8 @@ def group_by(
         seed: Of the draw.
 
     Raises:
-        InputError: No such column (the ones that are there are named), or no group of the table is known.
+        InputError: No such column (the ones that are there are named), one that is there twice, or no group of the
+            table is known.
     """
     if column is None:
         if labels is not None:
@@ -221,7 +222,9 @@ def group_by(
 
 
 def _labelled(dataset: GenesDataset, path: Path) -> pl.DataFrame:
-    """The data set's groups with the columns of a table of labels; null where a group is not in it."""
+    """The data set's groups with the columns of a table of labels, which replace its own of the same name; null where a
+    group is not in the table.
+    """
     with open_text(path, "table of labels") as handle:
         rows = [line.rstrip("\n").split("\t") for line in handle if line.strip()]
     header, body = rows[0], rows[1:]
@@ -235,12 +238,10 @@ def _labelled(dataset: GenesDataset, path: Path) -> pl.DataFrame:
         raise InputError(
             f"{path}: its first column names no group of {dataset.path} ({first!r}; a group is {names[0]!r})"
         )
-    columns = {
-        name: [by[group][place] if group in by else None for group in names]
-        for place, name in enumerate(header)
-    }
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: the header names {twice!r} twice; rename one of the columns")
     return dataset.groups.with_columns(
-        pl.Series(key, values, dtype=pl.String)
-        for key, values in columns.items()
-        if key not in dataset.groups.columns
+        pl.Series(name, [by[group][place] if group in by else None for group in names], dtype=pl.String)
+        for place, name in enumerate(header)
     )

@@ -81,6 +81,6 @@ def rank_figure(table: pl.DataFrame, null: Points, column: str, title: str) -> F
     axes.set_ylim(shown.height - 0.4, -0.6)
     axes.set_xlabel(column.replace("_", " "))
     axes.set_title(title, loc="left")
-    axes.legend(facecolor="white", edgecolor="none", fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
     clean(axes, "x")
     return figure
