@@ -121,3 +121,20 @@ def test_a_config_file_that_does_not_fit_is_refused_with_its_name(text, said):
     with pytest.raises(InputError) as error:
         config_from_json(Recipe, text, where="run/config.json")
     assert said in str(error.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nested:
+    kind: Literal["nested"] = "nested"
+    loader: Loader = field(default_factory=lambda: Loader(limit=3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    part: Small | Nested
+
+
+def test_a_setting_reaches_into_a_part_of_a_part_that_was_just_exchanged():
+    outer = Outer(part=Small(ids=5))
+    found = override(outer, ["part.loader.shuffle=false", "part.kind=nested"])
+    assert found == Outer(part=Nested(loader=Loader(shuffle=False, limit=3)))

@@ -156,6 +156,8 @@ def _set(cls: type, fields: Fields, keys: tuple[str, ...], value: object) -> Non
         if depth == len(keys) - 1:
             fields[key] = value
             return
+        if key not in fields:  # a part that was exchanged: what its kind has by default
+            fields[key] = _default_fields(cls, key)
         members, part = _members(get_type_hints(cls)[key]), fields[key]
         if members and keys[depth + 1 :] == ("kind",):
             fields[key] = _exchange(_member(members, value, "--set", keys[: depth + 1]), part, value)
@@ -164,6 +166,16 @@ def _set(cls: type, fields: Fields, keys: tuple[str, ...], value: object) -> Non
             raise InputError(f"--set: {_dotted(keys)}: {_dotted(keys[: depth + 1])} is {json.dumps(part)}")
         cls = _member(members, part.get("kind"), "--set", keys[: depth + 1])
         fields = part
+
+
+def _default_fields(cls: type, key: str) -> object:
+    """The default of a field as plain values; None if it has none."""
+    field = next(field for field in dataclasses.fields(cls) if field.name == key)
+    if field.default_factory is not dataclasses.MISSING:
+        value: object = field.default_factory()
+    else:
+        value = None if field.default is dataclasses.MISSING else field.default
+    return _to_fields(value) if dataclasses.is_dataclass(value) else value
 
 
 def _exchange(cls: type, part: Fields | None, kind: object) -> Fields:
