@@ -50,6 +50,13 @@ def test_tokens_spell_the_sequence_and_know_where_they_start(sequence):
     assert all(sequence[start:].startswith(token) for start, token in zip(starts, tokens, strict=True))
 
 
+@given(st.text(alphabet="ACGTUNRYacgtun", max_size=60))
+def test_no_special_token_but_cls_is_ever_given(sequence):
+    ids = kmer_ids(encode_dna(sequence))
+    assert ids[0] == kmer.CLS and (ids[1:] >= kmer.FIRST_KMER).all() and ids.max() < kmer.N_KMER_TOKENS
+    assert kmer_ids(encode_dna(sequence.upper().replace("U", "T"))).tolist() == ids.tolist()
+
+
 @given(st.text(alphabet="ACGT", max_size=60), st.text(alphabet="ACGT", max_size=60))
 def test_n_restarts_the_cut(left, right):
     def n_tokens(bases):

@@ -126,7 +126,7 @@ def use_tables(
         encoder = model.encoders[name]
         assert isinstance(encoder, PretrainedEncoder)
         shown = _sequences(samples, rows, loader, name)
-        encoder.use_table(sequence_table(encoder, shown, root, update=update))
+        encoder.use_table(sequence_table(encoder, shown, root, encoder.config.cache_precision, update))
 
 
 def _sequences(

@@ -38,6 +38,7 @@ class PretrainedConfig:
         lora_alpha: They are scaled by alpha / rank.
         lora_targets: Projections of every layer that are corrected.
         last_layers: How many layers learn with "last"; the final LayerNorm learns with them.
+        cache_precision: How what a frozen one makes of sequences is kept.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class PretrainedConfig:
     lora_alpha: float = 16.0
     lora_targets: tuple[str, ...] = ("query", "value")
     last_layers: int = 2
+    cache_precision: Literal["fp32", "fp16", "bf16"] = "fp32"
 
     TARGETS: ClassVar[Mapping[str, str]] = {}
     """Name of each projection that can be corrected -> pattern of its layers' names in the network."""
