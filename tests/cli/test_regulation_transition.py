@@ -156,6 +156,10 @@ BAD: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
         of("transition", "--source", "B", "--target", "B"),
         ["'B' is both source and target"],
     ),
+    "a state that is not in the split": (
+        of("transition", "--source", "B", "--target", "T", "--split", "valid"),
+        ["'T' (target) is no label of cell_type; there are B"],
+    ),
     "one of the same": (
         of("transition", "--source", "B,T", "--target", "T"),
         ["'T' is both source and target"],

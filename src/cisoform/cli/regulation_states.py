@@ -243,6 +243,7 @@ class Question:
             dataset,
             readings.names_of(self.groups, "--groups"),
             readings.names_of(self.cell_types, "--cell-types"),
+            self.split if len(dataset.group_rows(self.split)) else "all",
         )
         grouping = readings.group_by(dataset, chosen, self.group_by, self.labels, seed=seed)
         ends = choose_ends(dataset, grouping, split_list(self.source) or [], split_list(self.target) or [])
