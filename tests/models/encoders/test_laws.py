@@ -5,7 +5,9 @@ import torch
 
 from cisoform.batches import Tokens
 from cisoform.models.encoders import (
+    BorzoiConfig,
     ConvConfig,
+    EnformerConfig,
     Esm2Config,
     LandmarkDnaConfig,
     LandmarkProteinConfig,
@@ -15,6 +17,8 @@ from cisoform.models.encoders import (
     TinyConfig,
     build_encoder,
 )
+from cisoform.models.encoders.borzoi import BorzoiNetworkConfig
+from cisoform.models.encoders.enformer import EnformerNetworkConfig
 from cisoform.models.encoders.rotary import esm2_network, nt_v2_network
 from tests.models.batches import CHANNELS, IDS, random_tokens
 
@@ -36,13 +40,26 @@ ENCODERS = {
     "landmark": LANDMARK.__getitem__,
     "rotary": ROTARY.__getitem__,
 }
-CASES = [(encoder, name) for encoder in ENCODERS for name in IDS]
+TRUNKS = {
+    "enformer": EnformerConfig(
+        network=EnformerNetworkConfig(
+            dim=12, layers=2, heads=2, key_dim=4, downsamples=3, divisible_by=2, bins=None
+        )
+    ),
+    "borzoi": BorzoiConfig(
+        network=BorzoiNetworkConfig(
+            stem=6, tower=(8,), dim=12, layers=2, heads=2, key_dim=4, value_dim=5, out_dim=14, bins=None
+        )
+    ),
+}  # of DNA alone
+CASES = [*((encoder, name) for encoder in ENCODERS for name in IDS), *((trunk, "dna") for trunk in TRUNKS)]
 
 
 def make(encoder, name):
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    return build_encoder(ENCODERS[encoder](name)).eval()
+    config = TRUNKS[encoder] if encoder in TRUNKS else ENCODERS[encoder](name)
+    return build_encoder(config).eval()
 
 
 def spoil(tokens):

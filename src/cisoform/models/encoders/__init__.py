@@ -20,8 +20,10 @@ How to add a kind that is trained from nothing: see `base`. One that has publish
 from __future__ import annotations
 
 from cisoform.models.encoders.base import Hidden, SequenceEncoder
+from cisoform.models.encoders.borzoi import BorzoiConfig, BorzoiEncoder
 from cisoform.models.encoders.conv import ConvConfig, ConvEncoder
 from cisoform.models.encoders.elementary import ElementaryDnaConfig, ElementaryDnaEncoder
+from cisoform.models.encoders.enformer import EnformerConfig, EnformerEncoder
 from cisoform.models.encoders.landmark import (
     LandmarkDnaConfig,
     LandmarkDnaEncoder,
@@ -36,7 +38,7 @@ from cisoform.models.encoders.tiny import TinyConfig, TinyEncoder
 
 AnyConfig = TinyConfig | ConvConfig
 """Encoders that serve every modality."""
-DnaConfig = AnyConfig | LandmarkDnaConfig | ElementaryDnaConfig | NtV2Config
+DnaConfig = AnyConfig | LandmarkDnaConfig | ElementaryDnaConfig | NtV2Config | EnformerConfig | BorzoiConfig
 RnaConfig = AnyConfig | LandmarkRnaConfig | NtV2Config
 ProteinConfig = AnyConfig | LandmarkProteinConfig | Esm2Config
 EncoderConfig = DnaConfig | RnaConfig | ProteinConfig
@@ -48,14 +50,18 @@ Encoder = (
     | LandmarkProteinEncoder
     | ElementaryDnaEncoder
     | RotaryEncoder
+    | EnformerEncoder
+    | BorzoiEncoder
 )
 
 __all__ = [
+    "BorzoiConfig",
     "ConvConfig",
     "DnaConfig",
     "ElementaryDnaConfig",
     "ElementaryDnaEncoder",
     "EncoderConfig",
+    "EnformerConfig",
     "Esm2Config",
     "Hidden",
     "LandmarkDnaConfig",
@@ -90,3 +96,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
             return LandmarkProteinEncoder(config)
         case Esm2Config() | NtV2Config():
             return RotaryEncoder(config)
+        case EnformerConfig():
+            return EnformerEncoder(config)
+        case BorzoiConfig():
+            return BorzoiEncoder(config)
