@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from cisoform.data.genes import GenesDataset
+from cisoform.jobs.links import not_better
 from tests.data.gene_sets import build_small, save_creformer
 from tests.data.pair_files import write_pairs
 
@@ -84,8 +85,28 @@ def test_tested_pairs_are_scored_beside_baselines(root: Path, cli: Cli) -> None:
     assert list(found["predictors"]) == ["ablation"] and found["predictors"]["ablation"]["covered"] == 1.0
     assert found["left_out"]["pairs"] == 0 and found["dataset_hash"]
     assert found["baselines"]["distance"]["mrr"] == 1.0  # the nearest is regulated by construction
+    assert found["baselines"]["distance"]["auprc"] > found["predictors"]["ablation"]["auprc"]
+    (lost,) = [
+        text for text in found["notes"] if text.startswith("warning: ablation does not beat the baseline")
+    ]
+    assert lost in result.stderr
     null = found["predictors"]["ablation"]["permuted"]
     assert null["low"] <= found["counts"]["prevalence"] + 0.1
+
+
+def test_a_predictor_that_loses_is_named_with_the_best_baseline() -> None:
+    def scored(**values: float) -> dict[str, dict[str, float]]:
+        return {name: {"auprc": value} for name, value in values.items()}
+
+    found = {
+        "baselines": scored(distance=0.4, contact=0.6),
+        "predictors": scored(good=0.61, even=0.6, bad=0.2),
+    }
+    assert not_better(found) == [
+        "warning: even does not beat the baseline contact: AUPRC 0.600 against 0.600",
+        "warning: bad does not beat the baseline contact: AUPRC 0.200 against 0.600",
+    ]
+    assert not_better({**found, "predictors": {}}) == []
 
 
 def test_scored_pairs_feed_the_combined_model(root: Path, cli: Cli, tmp_path: Path) -> None:

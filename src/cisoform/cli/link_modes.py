@@ -185,3 +185,4 @@ def _print_nulls(result: Mapping[str, Any]) -> None:
             for key in ("permuted", "permuted_within_genes")
         ]
         typer.echo(f"{name} with permuted answers: AUPRC {texts[0]}; permuted within genes {texts[1]}")
+    typer.echo(f"low and high: 95 % over {result['draws']:,} draws of whole genes, seed {result['seed']}")

@@ -53,9 +53,24 @@ def evaluated(
         "aggregate": aggregate,
         "draws": n_draws,
         "seed": seed,
-        "notes": list(pairs.notes),
+        "notes": [*pairs.notes, *not_better(found)],
         **found,
     }
+
+
+def not_better(found: Mapping[str, Any]) -> list[str]:
+    """A line for every predictor that a baseline equals or beats by AUPRC over all pairs."""
+    said = []
+    for name, row in found["predictors"].items():
+        best = max(
+            found["baselines"], key=lambda other: float(found["baselines"][other]["auprc"]), default=None
+        )
+        if best is not None and found["baselines"][best]["auprc"] >= row["auprc"]:
+            area = found["baselines"][best]["auprc"]
+            said.append(
+                f"warning: {name} does not beat the baseline {best}: AUPRC {row['auprc']:.3f} against {area:.3f}"
+            )
+    return said
 
 
 @dataclass(frozen=True)
