@@ -15,7 +15,7 @@ from cisoform.models.aggregation import CrossAttentionConfig
 from cisoform.models.encoders import ConvConfig
 from cisoform.models.isoformer import IsoFormer, IsoFormerConfig
 from cisoform.training.config import TrainConfig
-from cisoform.training.isoform import IsoformLossConfig, IsoformTask, masked_loss
+from cisoform.training.isoform import IsoformLossConfig, IsoformTask, log_variances, masked_loss, means
 from cisoform.training.loop import fit
 from cisoform.training.metrics import column_r2, column_spearman
 from cisoform.weights.store import load_model
@@ -82,10 +82,41 @@ def test_the_gaussian_loss_is_the_negative_log_likelihood():
         torch.tensor([[mean, log_variance]]),
         torch.tensor([[target]]),
         None,
-        IsoformLossConfig(kind="gaussian"),
+        IsoformLossConfig(kind="gaussian", gaussian_beta=0.0),
     )
     expected = -stats.norm.logpdf(target, mean, math.exp(0.5 * log_variance)) - 0.5 * math.log(2 * math.pi)
     assert float(loss.total) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_beta_weighs_the_gradient_by_the_variance(beta):
+    output = torch.tensor([[0.3, 0.7], [0.3, -1.2]], requires_grad=True)
+    config = IsoformLossConfig(kind="gaussian", gaussian_beta=beta)
+    masked_loss(output, torch.full((2, 1), 1.9), None, config).total.backward()
+    variance = torch.exp(output[:, 1].detach())
+    torch.testing.assert_close(output.grad[:, 0], (0.3 - 1.9) * variance ** (beta - 1))
+    torch.testing.assert_close(output.grad[:, 1], 0.5 * (1 - 1.6**2 / variance) * variance**beta)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_the_gaussian_loss_finds_the_noise_of_every_label(beta):
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    inputs = torch.rand(4000, 1) * 2 - 1
+    sd = torch.exp(inputs)
+    targets = torch.sin(3 * inputs) + sd * torch.randn(4000, 1)
+    model = torch.nn.Sequential(torch.nn.Linear(1, 32), torch.nn.Tanh(), torch.nn.Linear(32, 2))
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+    config = IsoformLossConfig(kind="gaussian", gaussian_beta=beta)
+    for _ in range(400):
+        optimiser.zero_grad()
+        loss = masked_loss(model(inputs), targets, None, config)
+        (loss.total / loss.weight).backward()
+        optimiser.step()
+    shown = torch.linspace(-0.9, 0.9, 50)[:, None]
+    found = model(shown).detach()
+    assert (torch.exp(0.5 * log_variances(found)) / torch.exp(shown) - 1).abs().max() < 0.15
+    assert ((means(found, config) - torch.sin(3 * shown)) / torch.exp(shown)).abs().max() < 0.25
 
 
 def test_a_model_with_another_number_of_tissues_is_named():
