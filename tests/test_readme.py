@@ -54,8 +54,8 @@ def test_every_block_runs(
         result = cli(*words[1:], *added(words))
         assert result.exit_code == 0, f"{' '.join(words)}\n{result.stderr}"
         ran.append(" ".join(words[1:3]))
-    for stage in ("isoform build", "isoform train", "isoform evaluate", "isoform predict"):
-        assert ran.count(stage) == 1, stage
+    for stage in ("build", "train", "evaluate", "predict", "variants"):
+        assert ran.count(f"isoform {stage}") == 1, stage
     regulation = [name.removeprefix("regulation ") for name in ran if name.startswith("regulation")]
     assert regulation == [
         "build-regions",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cisoform.cli import isoform_variants
 from cisoform.cli.common import (
     AnnotationOption,
     DataOption,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cisoform.jobs.isoform_evaluate import Evaluated
 
 app = typer.Typer(help="Expression of each transcript in every tissue (IsoFormer).", no_args_is_help=True)
+isoform_variants.add_commands(app)
 
 RunArgument = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="Run folder of `isoform train`; several = an ensemble.")

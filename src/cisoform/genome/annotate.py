@@ -134,16 +134,36 @@ def annotate(
     """
     chroms: dict[str, int] = {}
     spans = spans_of(transcripts, chroms, upstream, downstream)
-    number = np.array([chroms.setdefault(v.chrom, len(chroms)) for v in variants], dtype=np.int64)
-    start = np.array([v.edits[0].start for v in variants], dtype=np.int64)
-    end = np.array([max(edit.end for edit in v.edits) for v in variants], dtype=np.int64)
-    variant, row = find_pairs(Spans(number, start, end), spans)
-    structures = Structures(transcripts, code_table)
-    kind, intron = places(start[variant], end[variant], row, structures.exons)
+    variant, row = find_pairs(spans_of_variants(variants, chroms), spans)
+    return annotate_pairs(variants, variant, row, transcripts, chromosome, code_table, update)
+
+
+def spans_of_variants(variants: Sequence[Placed], chroms: dict[str, int]) -> Spans:
+    """From the first to the last changed base of every variant."""
+    number = [chroms.setdefault(variant.chrom, len(chroms)) for variant in variants]
+    start = [variant.edits[0].start for variant in variants]
+    end = [max(edit.end for edit in variant.edits) for variant in variants]
+    return Spans(*(np.array(values, dtype=np.int64) for values in (number, start, end)))
+
+
+def annotate_pairs(
+    variants: Sequence[Placed],
+    variant: Ints,
+    row: Ints,
+    transcripts: TranscriptSet,
+    chromosome: Callable[[str], Codes],
+    code_table: int = 1,
+    update: Progress | None = None,
+    structures: Structures | None = None,
+) -> Annotated:
+    """As `annotate`, for given pairs; `structures` of the transcripts are made here if they are not given."""
+    spans = spans_of_variants(variants, {})
+    structures = structures or Structures(transcripts, code_table)
+    kind, intron = places(spans.start[variant], spans.end[variant], row, structures.exons)
     found = _far(kind, intron)
     # Chromosome by chromosome, so that one is in memory at a time.
     close = np.flatnonzero(kind == CLOSE)
-    close = close[np.lexsort((row[close], number[variant[close]]))]
+    close = close[np.lexsort((row[close], spans.chrom[variant[close]]))]
     held, codes = "", np.empty(0, dtype=np.uint8)
     for done, pair in enumerate(close.tolist()):
         one = variants[variant[pair]]

@@ -8,8 +8,9 @@ a report can name it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ _COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT")
 _BASES = re.compile(r"[ACGTacgt]+")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _SHOWN_BASES = 30
+_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,30 @@ def read_vcf(path: PathLike) -> list[Allele]:
             whole number from 1, an empty REF or ALT, a file without records.
     """
     with open_text(path, "VCF file") as handle:
-        found = list(_alleles(path, handle))
+        found = [allele for record in iterate_records(path, handle) for allele in record.alleles]
     if not found:
         raise InputError(f"{path}: holds no variants; it has a header alone")
     return found
 
 
-def _alleles(path: PathLike, lines: Iterator[str]) -> Iterator[Allele]:
+class Record(NamedTuple):
+    """A line of a VCF file with its alternative alleles; the `#CHROM` line is one without alleles."""
+
+    line: int
+    text: str
+    alleles: list[Allele]
+
+
+def iterate_records(path: PathLike, lines: Iterable[str]) -> Iterator[Record]:
+    """The header line and the records of a VCF file, one line at a time.
+
+    Args:
+        path: Name of the file, for messages.
+        lines: All of its lines.
+
+    Raises:
+        InputError: As `read_vcf`, but that it does not mind a file without records.
+    """
     header = False
     for number, text in enumerate(lines, 1):
         line = text.rstrip("\n")
@@ -98,6 +117,7 @@ def _alleles(path: PathLike, lines: Iterator[str]) -> Iterator[Allele]:
                     f"{path}: line {number}: the header begins {' '.join(fields[:5])[:60]!r}, expected the columns "
                     f"{' '.join(_COLUMNS)} with tabs between them"
                 )
+            yield Record(number, line, [])
             continue
         if not header:
             raise InputError(f"{path}: line {number}: a record before the #CHROM header; is this a VCF file?")
@@ -106,13 +126,13 @@ def _alleles(path: PathLike, lines: Iterator[str]) -> Iterator[Allele]:
                 f"{path}: line {number}: {line[:40]!r} has {len(fields)} columns, expected at least 5 with tabs "
                 "between them"
             )
-        yield from _record(path, number, fields)
+        yield Record(number, line, list(_alleles(path, number, fields)))
 
 
-def _record(path: PathLike, number: int, fields: list[str]) -> Iterator[Allele]:
+def _alleles(path: PathLike, number: int, fields: list[str]) -> Iterator[Allele]:
     chrom, place, name, ref, alts = fields[:5]
-    if not (place.isascii() and place.isdigit() and int(place) > 0):
-        raise InputError(f"{path}: line {number}: POS {place[:20]!r} is no whole number from 1")
+    if not (place.isascii() and place.isdigit() and len(place) <= _MOST_DIGITS and int(place) > 0):
+        raise InputError(f"{path}: line {number}: POS {place[:20]!r} is no whole number from 1 to 10^18")
     if not ref or not alts or "" in alts.split(","):
         raise InputError(f"{path}: line {number}: REF {ref[:20]!r} or ALT {alts[:20]!r} is empty")
     for alt in alts.split(","):
