@@ -31,10 +31,12 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"benchmark", "analysis", "data"},
     "recipes": {"models", "data", "training", "nn", "recipes_regulation"},
     "recipes_regulation": {"models", "data", "training", "nn", "tokens", "features"},
+    "recipes_pretraining": {"models", "data", "training"},
     # What the commands do, without the command line.
     "jobs": {
         *("genome", "tokens", "batches", "data", "nn", "models", "training", "analysis"),
         *("benchmark", "weights", "features", "report", "recipes", "recipes_regulation"),
+        "recipes_pretraining",
     },
     "api": EVERYTHING,
     "cli": EVERYTHING,

@@ -14,6 +14,7 @@ from tests.documents import REPOSITORY, commands, fenced
 SHORT = {
     "simulate": ["--genes", "40", "--tissues", "3"],
     "train": ["--set", "train.max_steps=6", "--set", "train.epochs=1"],
+    "pretrain": ["--set", "train.max_steps=6", "--set", "train.epochs=1", "--draws", "10"],
     "evaluate": ["--draws", "10"],
     "regulation pretrain": ["--set", "train.max_steps=6", "--set", "train.epochs=1", "--device", "cpu"],
     "regulation evaluate elementary": ["--tokens", "2048", "--device", "cpu"],

@@ -226,3 +226,32 @@ class RegionBatch:
             self.region.to(device, non_blocking=True),
             self.start.to(device, non_blocking=True),
         )
+
+
+@dataclass(frozen=True)
+class MaskedTokensBatch:
+    """Rows of token ids with some replaced, and what was there: what masked modelling learns from.
+
+    Attributes:
+        ids: As shown.
+        mask: True at real tokens.
+        hidden: Places to predict, and the ids that belong there.
+        source: Which sequence of its pool each row is.
+    """
+
+    ids: Integer[Tensor, "rows tokens"]
+    mask: Bool[Tensor, "rows tokens"]
+    hidden: Places
+    source: Int[Tensor, " rows"]
+
+    def __len__(self) -> int:
+        return int(self.ids.shape[0])
+
+    def to(self, device: torch.device) -> MaskedTokensBatch:
+        """The same batch on another device."""
+        return MaskedTokensBatch(
+            self.ids.to(device, non_blocking=True),
+            self.mask.to(device, non_blocking=True),
+            self.hidden.to(device),
+            self.source.to(device, non_blocking=True),
+        )

@@ -104,7 +104,7 @@ class RotaryWeights:
 
 
 def read_rotary(source: str | Path, kind: Kind | None = None, sha256: str | None = None) -> RotaryWeights:
-    """Read a public checkpoint (folder or hf://owner/name) or a folder that `save_rotary` wrote.
+    """Read a public checkpoint (folder or hf://owner/name), a folder of `save_rotary` or a run of `isoform pretrain`.
 
     Args:
         source: Where it is.
@@ -115,7 +115,7 @@ def read_rotary(source: str | Path, kind: Kind | None = None, sha256: str | None
         InputError: If it is not there, damaged, refused, of another kind or form, or a hash is wrong.
     """
     folder = public_folder(source)
-    if (folder / MANIFEST_FILE).is_file():
+    if any((place / MANIFEST_FILE).is_file() for place in (folder, folder / "model")):
         found = _read_converted(folder)
     else:
         found = _read_public(source, kind, sha256)
