@@ -205,7 +205,7 @@ BAD: dict[str, tuple[Callable[[Path], list[object]], list[str]]] = {
         of("transition", "--compare", "labels.tsv"),
         ["labels.tsv: cannot be read"],
     ),
-    "a missing model": (of("transition", "--compare", "no.h5ad"), ["no.h5ad", "cannot be read"]),
+    "a missing model": (of("transition", "--compare", "no.h5ad"), ["no.h5ad", "no such file"]),
     "the same disease": (of("targets", "--disease", "T", "--normal", "T"), ["'T' is both"]),
     "an unknown normal": (of("targets", "--disease", "T", "--normal", "Q"), ["'Q' (target)"]),
     "essentiality in words": (of("targets", "--essentiality", "words.tsv"), ["words.tsv: line 2", "'high'"]),

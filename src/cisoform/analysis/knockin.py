@@ -6,15 +6,13 @@ that is open nowhere, and every peak of a locus that is closed there, with the m
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import numpy.typing as npt
 
 from cisoform.analysis.perturbation import Profiles
 from cisoform.analysis.reader import LocusReader, Reader
 from cisoform.data.genes import GenesDataset
-from cisoform.data.locus_text import Locus
+from cisoform.data.locus_text import Locus, place_of
 from cisoform.errors import InputError
 
 Ints = npt.NDArray[np.int64]
@@ -24,7 +22,6 @@ MOST_GROUPS = 500
 """Groups of a data set that profiles are averaged over, evenly spaced, so that the work is bounded."""
 MOST_PEAKS = 1_000
 """Peaks that the mean profile of open peaks is averaged over."""
-_COORDINATES = re.compile(r"(.+)[:_](\d+)[-_](\d+)")
 
 
 class OpenProfiles:
@@ -140,7 +137,7 @@ def insert_peaks(locus: Locus, added: Locus, tss_peak: int, max_peaks: int) -> t
 
 
 def _place(name: str) -> tuple[str, int, int]:
-    match = _COORDINATES.fullmatch(name)
-    if match is None:
+    place = place_of(name)
+    if place is None:
         raise InputError(f"peak {name!r} has no coordinates; inserting needs ids like chr_start_end")
-    return match[1], int(match[2]), int(match[3])
+    return place

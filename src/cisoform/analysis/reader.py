@@ -7,7 +7,6 @@ of vectors of all states in use, all-zero ones included); `encode` runs it for w
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +23,7 @@ from torch import Tensor
 from cisoform.analysis.inputs import PeakInputs
 from cisoform.data.gene_loader import GeneLoaderConfig, GeneSource
 from cisoform.data.genes import GenesDataset
-from cisoform.data.locus_text import Locus
+from cisoform.data.locus_text import Locus, place_of
 from cisoform.errors import InputError
 from cisoform.features.cache import DTYPES, make_keys
 from cisoform.features.states import FeatureConfig, FeatureTable, encode_windows, open_cache
@@ -33,7 +32,6 @@ from cisoform.models.creformer.frozen import tuned_part
 from cisoform.tokens.peaks import SIGNAL_ABSENT, SIGNAL_ZERO, signal_tokens
 
 SLOTS_AT_ONCE = 65_536
-_COORDINATES = re.compile(r"(?P<chrom>.+)[:_](?P<start>\d+)[-_](?P<end>\d+)")
 
 Codes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -362,14 +360,12 @@ class LocusReader:
 
     @cached_property
     def _places(self) -> list[tuple[str, int, int]] | None:
-        found = [_COORDINATES.fullmatch(name) for name in self.locus.ids]
-        if not all(found):
-            return None
-        return [(m["chrom"], int(m["start"]), int(m["end"])) for m in found if m]
+        found = [place for place in map(place_of, self.locus.ids) if place is not None]
+        return found if len(found) == len(self.locus.ids) else None
 
     @property
     def _unplaced(self) -> str:
-        return next(name for name in self.locus.ids if not _COORDINATES.fullmatch(name))
+        return next(name for name in self.locus.ids if place_of(name) is None)
 
     def inputs(self) -> PeakInputs:
         """The locus as one sample."""

@@ -102,8 +102,8 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def split_list(text: str | None) -> list[str] | None:
-    """`"A, B"` as `["A", "B"]`; None stays None.
+def split_list(text: str | None, flag: str | None = None) -> list[str] | None:
+    """`"A, B"` as `["A", "B"]`; None stays None. The flag is named in errors.
 
     Raises:
         InputError: an empty item or one given twice.
@@ -111,11 +111,12 @@ def split_list(text: str | None) -> list[str] | None:
     if text is None:
         return None
     items = [item.strip() for item in text.split(",")]
+    said = repr(text) if flag is None else f"{flag} {text!r}"
     if "" in items:
-        raise InputError(f"{text!r} has an empty item; write names with single commas between them")
+        raise InputError(f"{said} has an empty item; write names with single commas between them")
     twice = sorted({item for item in items if items.count(item) > 1})
     if twice:
-        raise InputError(f"{text!r} names {twice[0]!r} twice; name it once")
+        raise InputError(f"{said} names {twice[0]!r} twice; name it once")
     return items
 
 

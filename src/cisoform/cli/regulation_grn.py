@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cisoform.jobs.grn_bags import GrnConfig
 
 _SHOWN = 15
+_MOTIF_FDR = 0.05
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -46,9 +47,12 @@ def grn(
         ),
     ] = "ablation",
     motif_fdr: Annotated[
-        float,
-        typer.Option("--motif-fdr", help="Sites up to this false discovery rate over all scanned places."),
-    ] = 0.05,
+        float | None,
+        typer.Option(
+            "--motif-fdr",
+            help=f"Sites up to this false discovery rate over all scanned places (default: {_MOTIF_FDR}).",
+        ),
+    ] = None,
     motif_p: Annotated[
         float | None, typer.Option("--motif-p", help="Instead, sites up to this p-value (1e-4 is usual).")
     ] = None,
@@ -119,7 +123,7 @@ def grn(
         raise InputError(f"--variant {variant}: a network reads one score; name one")
     config = GrnConfig(
         variant=names[0],
-        motif_fdr=motif_fdr,
+        motif_fdr=_MOTIF_FDR if motif_fdr is None else motif_fdr,
         motif_p=motif_p,
         whole_window=whole_window,
         tf_fdr=tf_fdr,
@@ -130,6 +134,8 @@ def grn(
         seed=seed,
     )
     config.check()
+    if motif_fdr is not None and motif_p is not None:
+        raise InputError(f"--motif-fdr {motif_fdr:g} and --motif-p {motif_p:g}: sites are cut by one of them")
     if out is None and not as_json:
         raise InputError("give --out DIR for the tables (or --json)")
     if evaluate_split != "all" and not evaluate:

@@ -135,7 +135,7 @@ def knockout(
     from cisoform.analysis.perturbation import SignalEdit
 
     edit = SignalEdit(peaks.peaks, factor, least, peaks.near if around else None)
-    what = {"perturbation": "knockout", "tf": split_list(tf), "mode": mode, "rounds": rounds}
+    what = {"perturbation": "knockout", "tf": split_list(tf, "--tf"), "mode": mode, "rounds": rounds}
     if each:
         run_screen(opened, edit, peaks, what, out, overwrite, as_json)
     else:
@@ -219,7 +219,7 @@ def knockin(
 
     peaks = _choose(opened, tf, motifs, motif_p, intervals, peaks_of).subset(lambda n: dosed(n, dose, seed))
     edit = SignalEdit(peaks.peaks, opened=open_profiles(opened.reader))
-    what = {"perturbation": "knockin", "tf": split_list(tf), "dose": dose, "rounds": rounds}
+    what = {"perturbation": "knockin", "tf": split_list(tf, "--tf"), "dose": dose, "rounds": rounds}
     run_perturbation(
         *(opened, edit, peaks, what, controls, seed, out, overwrite, as_json),
         rounds=all_rounds(opened, edit, rounds, tf, motifs, motif_p),
@@ -288,7 +288,9 @@ def _choose(
 
     within = chosen_peaks.peaks_of_genes(opened.reader, opened.genes)
     if tf is not None and motifs is not None:
-        return chosen_peaks.choose_by_motif(opened.reader, split_list(tf) or [], motifs, within, motif_p)
+        return chosen_peaks.choose_by_motif(
+            opened.reader, split_list(tf, "--tf") or [], motifs, within, motif_p
+        )
     if intervals is not None:
         return chosen_peaks.choose_by_intervals(opened.reader, intervals, within)
     dataset = getattr(opened.reader, "dataset", None)

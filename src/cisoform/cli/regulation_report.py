@@ -66,14 +66,18 @@ def report(
         raise InputError(f"--tfs {tfs!r} needs --motifs FILE, which holds their motifs")
     reading.check_out(out, overwrite)
     from cisoform.data.genes import GenesDataset
-    from cisoform.genome.files import require_file, write_json
+    from cisoform.genome.files import write_json
+    from cisoform.genome.motifs import motifs_of, read_motifs
     from cisoform.jobs import readings, regulation_report
     from cisoform.jobs.creformer_model import CREformerModel
     from cisoform.report.page import Page
     from cisoform.report.readings_page import add_report_sections
 
-    if motifs is not None:
-        require_file(motifs, "motif file")
+    factors = split_list(tfs, "--tfs") or []
+    if motifs is not None:  # before anything is computed
+        known = read_motifs(motifs)
+        for name in factors:
+            motifs_of(known, name, str(motifs))
     dataset = GenesDataset.open(data)
     named = readings.names_of(genes, "--genes")
     wanted = None if named is None else readings.choose_genes(dataset, named)
@@ -83,7 +87,7 @@ def report(
     rows, columns = regulation_report.choose_for_page(dataset, wanted, some)
     resolve_device(device)
     config = regulation_report.ReportConfig(
-        motifs=motifs, factors=tuple(split_list(tfs) or ()) or None, cache=cache, seed=seed
+        motifs=motifs, factors=tuple(factors) or None, cache=cache, seed=seed
     )
     loaded = CREformerModel.load(model, device)
     results = regulation_report.gather(

@@ -139,7 +139,7 @@ class Posed:
         """Genes of `--up` and `--down`.
 
         Raises:
-            InputError: An unknown gene, or one that is not among the chosen ones.
+            InputError: An unknown gene, one that is not among the chosen ones, or one in both.
         """
         import numpy as np
 
@@ -153,6 +153,10 @@ class Posed:
             if not np.isin(rows, self.opened.genes).all():
                 raise InputError(f"{flag}: some of its genes are not among --genes; add them there")
             found.append(rows)
+        both = np.intersect1d(found[0], found[1])
+        if len(both):
+            name = self.reader.genes["gene_name"][int(both[0])] or self.reader.genes["gene_id"][int(both[0])]
+            raise InputError(f"{name!r} is in --up and in --down; a gene is too high or too low")
         return Lists(found[0], found[1])
 
 

@@ -90,6 +90,8 @@ def transition(
     random peak sets, the same cosine of accessibility alone, and the difference in openness of its motif. Components
     are fitted on unperturbed cells; perturbed ones are put into them.
     """
+    from cisoform.genome.files import require_file
+
     config = shared.make_config(kind, null, cells, top_genes, pairs, seed)
     asked = shared.Question(
         model,
@@ -108,6 +110,8 @@ def transition(
         cache,
     )
     asked.check(out, overwrite)
+    for path in compare or []:
+        require_file(path, "--compare")
     posed = asked.open(device, seed)
 
     from cisoform.jobs.transition import screen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from cisoform.errors import InputError
 from cisoform.genome.files import open_text
 from cisoform.genome.sequence import encode_dna
+
+_COORDINATES = re.compile(r"(?P<chrom>.+)[:_](?P<start>\d+)[-_](?P<end>\d+)")
 
 
 @dataclass(frozen=True)
@@ -30,16 +33,23 @@ def read_locus_text(path: Path, width: int = 1029) -> Locus:
         path: The text file. Blank lines are skipped.
         width: Bases of every peak; 1,029 give the 1,024 tokens of the released model.
 
+    Returns:
+        The peaks; a signal of nan is one that was not measured.
+
     Raises:
-        InputError: With the line number, if a line is not what it should be.
+        InputError: With the line number, if a line is not what it should be, a peak stands twice, or peaks whose ids
+            are coordinates are not on one chromosome in ascending order (their places are what the model reads).
     """
     with open_text(path, "locus text") as handle:
         lines = [(number, line.strip()) for number, line in enumerate(handle, 1) if line.strip()]
+    if not lines:
+        raise InputError(f"{path}: holds no peak; three lines a peak are needed (>id, bases, signal)")
     if len(lines) % 3:
         raise InputError(
             f"{path}: has {len(lines)} lines, not three a peak (>id, bases, signal); the last is incomplete"
         )
     ids, dna, signal = [], [], []
+    where: list[int] = []
     for (name_line, name), (dna_line, bases), (signal_line, numbers) in zip(*[iter(lines)] * 3, strict=True):
         if not name.startswith(">"):
             raise InputError(f"{path}: line {name_line}: {name[:30]!r} does not begin a peak with '>'")
@@ -53,7 +63,37 @@ def read_locus_text(path: Path, width: int = 1029) -> Locus:
             raise InputError(f"{path}: line {dna_line}: peak {name[1:]!r}: {error}") from None
         signal.append(_numbers(path, signal_line, name[1:], numbers, width))
         ids.append(name[1:])
+        where.append(name_line)
+    _check_places(path, where, ids)
     return Locus(ids, np.stack(dna), np.stack(signal))
+
+
+def place_of(name: str) -> tuple[str, int, int] | None:
+    """Chromosome, start and end of an id like `chr1_900_1100` or `chr1:900-1100`; None where it is something else."""
+    match = _COORDINATES.fullmatch(name)
+    return None if match is None else (match["chrom"], int(match["start"]), int(match["end"]))
+
+
+def _check_places(path: Path, lines: list[int], ids: list[str]) -> None:
+    for row, (line, name) in enumerate(zip(lines, ids, strict=True)):
+        if ids.index(name) < row:
+            raise InputError(
+                f"{path}: line {line}: peak {name!r} stands already at line {lines[ids.index(name)]}; keep it once"
+            )
+        place, before = place_of(name), place_of(ids[row - 1]) if row else None
+        if place is None:
+            continue
+        if place[1] >= place[2]:
+            raise InputError(f"{path}: line {line}: peak {name!r} ends before it starts")
+        if before is not None and before[0] != place[0]:
+            raise InputError(
+                f"{path}: line {line}: peak {name!r} is not on {before[0]}; a locus is on one chromosome"
+            )
+        if before is not None and sum(before[1:]) > sum(place[1:]):
+            raise InputError(
+                f"{path}: line {line}: peak {name!r} lies before the one above it, {ids[row - 1]!r}; sort the peaks by "
+                "place, also those of a gene on the minus strand"
+            )
 
 
 def _numbers(path: Path, line: int, peak: str, text: str, width: int) -> npt.NDArray[np.float64]:

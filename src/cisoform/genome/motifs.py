@@ -300,7 +300,11 @@ def _meme_matrix(
                 f"(row {len(rows) + 1} of {width})"
             )
         rows.append([_number(path, number, text) for text in fields])
-        if min(rows[-1]) < 0 or abs(sum(rows[-1]) - 1) > 0.02:
+        if min(rows[-1]) < 0:
+            raise InputError(
+                f"{path}: line {number}: motif {name!r}: probability {min(rows[-1]):g} is below 0"
+            )
+        if abs(sum(rows[-1]) - 1) > 0.02:
             raise InputError(
                 f"{path}: line {number}: motif {name!r}: probabilities sum to {sum(rows[-1]):g}, not to 1"
             )

@@ -132,6 +132,8 @@ def read_known(path: Path, grouping: Grouping, factors: Factors) -> tuple[dict[i
         rows = [
             (number, line.rstrip("\n").split("\t")) for number, line in enumerate(handle, 1) if line.strip()
         ]
+    if not rows:
+        raise InputError(f"{path}: holds blank lines alone, expected a header label and tf, tab-separated")
     if rows[0][1][:2] != ["label", "tf"]:
         raise InputError(f"{path}: line 1: header {rows[0][1][:2]!r}, expected label and tf, tab-separated")
     at = {name: row for row, name in enumerate(factors.names)}

@@ -202,8 +202,8 @@ def group_by(
         seed: Of the draw.
 
     Raises:
-        InputError: No such column (the ones that are there are named), one that is there twice, or no group of the
-            table is known.
+        InputError: No such column (the ones that are there are named), a column or a group that is there twice, or no
+            group of the table is known.
     """
     if column is None:
         if labels is not None:
@@ -227,11 +227,16 @@ def _labelled(dataset: GenesDataset, path: Path) -> pl.DataFrame:
     """
     with open_text(path, "table of labels") as handle:
         rows = [line.rstrip("\n").split("\t") for line in handle if line.strip()]
+    if not rows:
+        raise InputError(f"{path}: holds no labels, blank lines alone")
     header, body = rows[0], rows[1:]
     for number, row in enumerate(body, 2):
         if len(row) != len(header):
             raise InputError(f"{path}: row {number} has {len(row)} columns, the header {len(header)}")
-    by = {row[0]: row for row in body}
+    by: dict[str, list[str]] = {}
+    for number, row in enumerate(body, 2):
+        if by.setdefault(row[0], row) is not row:
+            raise InputError(f"{path}: row {number}: {row[0]!r} is labelled twice; keep one row of it")
     names = dataset.groups["name"].to_list()
     if not any(name in by for name in names):
         first = body[0][0] if body else ""

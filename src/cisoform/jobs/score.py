@@ -290,7 +290,10 @@ def parse_compare(texts: Sequence[str], grouping: Grouping) -> list[tuple[Path, 
     for text in texts:
         label, sign, rest = text.partition("=")
         if sign and not Path(text).exists():
-            grouping.members(label)
+            try:
+                grouping.members(label)
+            except InputError as error:
+                raise InputError(f"--compare {text}: {error}") from None
             found.append((Path(rest), label))
         else:
             found.append((Path(text), None))

@@ -155,16 +155,20 @@ def read_essentiality(path: Path, names: Sequence[str]) -> dict[str, float]:
     """An outside label of factors: tab-separated, a header, then name and number.
 
     Raises:
-        InputError: With the line: no number; or no factor is in it.
+        InputError: With the line: no number, or a name that stands twice; or no factor is in it.
     """
     with open_text(path, "--essentiality") as handle:
         lines = [
             (number, line.rstrip("\n").split("\t")) for number, line in enumerate(handle, 1) if line.strip()
         ]
-    found = {}
+    found: dict[str, float] = {}
     for number, cells in lines[1:]:
+        if cells[0] in found:
+            raise InputError(f"{path}: line {number}: {cells[0]!r} stands twice; keep it once")
         try:
             found[cells[0]] = float(cells[1])
+            if not np.isfinite(found[cells[0]]):
+                raise ValueError
         except (IndexError, ValueError):
             raise InputError(
                 f"{path}: line {number}: {cells!r} is not a name and a number, tab-separated"
