@@ -7,7 +7,6 @@ whole. The same inputs and settings give the same bytes, resumed or not.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,18 +33,16 @@ from cisoform.data.gene_signal import (
     write_expression,
     write_levels,
 )
-from cisoform.data.genes import FORMAT, FORMAT_VERSION, GENES, GROUPS, MANIFEST, PEAKS, SPLITS, content_hash
-from cisoform.data.isoform_dataset import save_in_pieces
+from cisoform.data.gene_tables import groups_table, write_tables, write_windows
+from cisoform.data.genes import FORMAT, FORMAT_VERSION, MANIFEST, SPLITS, content_hash
 from cisoform.data.partial import WORK, PartialFolder, partial_folder, release
 from cisoform.errors import InputError
 from cisoform.genome.files import PathLike, sha256_file, write_json
 from cisoform.genome.fragments import FragmentScan
-from cisoform.genome.interval import Interval
-from cisoform.genome.peaks import PEAK_WINDOW, Peaks, check_assembly
+from cisoform.genome.peaks import Peaks, check_assembly
 from cisoform.genome.ragged import Ragged
 
 Progress = Callable[[str, float], None]
-_WINDOW_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -161,8 +158,15 @@ class _Build:
         edges = self._signal(groups, atac, group_depth)
         write_expression(self.folder, rna, groups.members, self._scale(groups, group_umi), self.say)
         _offsets(self.folder, "expressed")
-        self._windows()
-        self._tables(genes, index, groups, group_depth, group_umi)
+        write_windows(self.folder, self.peaks, self.matched.genome)
+        types = self.matched.cell_type
+        write_tables(
+            self.folder,
+            genes,
+            index,
+            self.peaks,
+            groups_table(groups, types, self.config.pool.kind, group_depth, group_umi),
+        )
         return self._finish(genes, index, groups, edges, fingerprints, resumed)
 
     # --- genes and peaks --------------------------------------------------------------------------------------------
@@ -365,58 +369,6 @@ class _Build:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def _windows(self) -> None:
-        """Base codes of every peak's window, a chromosome at a time."""
-        peaks, genome = self.peaks, self.matched.genome
-
-        def pieces() -> Any:
-            for number in np.unique(peaks.chrom).tolist():
-                name = peaks.chroms[number]
-                pad = PEAK_WINDOW
-                length = genome.chroms[name]
-                codes = genome.fetch(Interval(name, -pad, length + pad))
-                starts = peaks.window_start[peaks.chrom == number] + pad
-                for first in range(0, len(starts), _WINDOW_ROWS):
-                    part = starts[first : first + _WINDOW_ROWS]
-                    yield codes[part[:, None] + np.arange(PEAK_WINDOW)]
-
-        save_in_pieces(self.folder.path / "windows.npy", np.uint8, (len(peaks), PEAK_WINDOW), pieces())
-
-    def _tables(
-        self,
-        genes: pl.DataFrame,
-        index: GenePeaks,
-        groups: Groups,
-        depth: npt.NDArray[np.float64],
-        umi: npt.NDArray[np.float64],
-    ) -> None:
-        peaks, path = self.peaks, self.folder.path
-        gene_table = genes.select(
-            "gene_id", "gene_name", "biotype", "chrom", "strand", "tss", "split"
-        ).with_columns(
-            pl.Series("first_peak", index.first),
-            pl.Series("n_peaks", index.count),
-            pl.Series("tss_peak", index.tss_peak),
-            pl.Series("promoter", index.promoter),
-        )
-        _write_table(path / GENES, gene_table)
-        names = [peaks.chroms[number] for number in peaks.chrom.tolist()]
-        _write_table(path / PEAKS, pl.DataFrame({"chrom": names, "start": peaks.start, "end": peaks.end}))
-        types = _types_of(groups, self.matched.cell_type, self.config.pool.kind == "pseudobulk")
-        _write_table(
-            path / GROUPS,
-            pl.DataFrame(
-                {
-                    "name": groups.names,
-                    "cell_type": types,
-                    "split": groups.part,
-                    "n_cells": groups.members.lengths.astype(np.int32),
-                    "depth": depth,
-                    "umi": umi,
-                }
-            ),
-        )
-
     def _finish(
         self,
         genes: pl.DataFrame,
@@ -502,25 +454,9 @@ def _some_rows(matrix: SparseRows, rows: npt.NDArray[np.int64]) -> SparseRows:
     return SparseRows(matrix.offsets, matrix.columns, matrix.values, matrix.width, stored)
 
 
-def _types_of(groups: Groups, types: list[str], pseudobulk: bool) -> list[str]:
-    """Cell type of each group: of the cell, of the centre of a pool, or the one that a pseudobulk's cells share."""
-    found = []
-    for number in range(len(groups.names)):
-        cells = groups.members[number].tolist()
-        several = pseudobulk and len({types[cell] for cell in cells}) > 1
-        found.append("mixed" if several else types[cells[0]])
-    return found
-
-
 def _offsets(folder: PartialFolder, name: str) -> None:
     counts = np.load(folder.path / WORK / f"{name}_count.npy")
     np.save(folder.path / f"{name}_offsets.npy", np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
-
-
-def _write_table(path: Path, table: pl.DataFrame) -> None:
-    buffer = io.BytesIO()
-    table.write_parquet(buffer)
-    path.write_bytes(buffer.getbuffer())
 
 
 def _without_folders(note: str, inputs: GeneInputs) -> str:
