@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from tests.cli.bad_runs import Trained
+from tests.cli.bad_vcfs import FILES, GENOTYPES, GOOD, OPTIONS, TEXTS
 from tests.cli.mini import MiniProject, Transcript, fasta_text, gtf_text, write_mini_project
 from tests.cli.variant_files import HEADER, snv, write_vcf
 
@@ -272,3 +274,84 @@ def test_a_lost_splice_site_can_be_respliced(trained: Trained, cli: Cli, tmp_pat
     assert skipped["resplicing"] == "exon 2 skipped" and kept["resplicing"] == "intron 2 kept"
     assert "rna" in skipped["changed"] and "rna" in kept["changed"]
     assert skipped["difference.Brain"] != kept["difference.Brain"]
+
+
+def filled(text: str, project: MiniProject) -> str:
+    """Placeholders of `bad_vcfs` as bases."""
+    ref = project.chromosomes["chr1"][499]
+    alt, wrong, _ = (base for base in "ACGT" if base != ref)
+    return text.replace("{ref}", ref).replace("{alt}", alt).replace("{wrong}", wrong)
+
+
+def check_refused(cli_error: CliError, line: list[object], needles: list[str], work: Path) -> None:
+    before = sorted(work.iterdir())
+    said = cli_error(*line)
+    missing = [needle for needle in needles if needle not in said]
+    assert not missing, f"{missing} not in: {said}"
+    assert sorted(work.iterdir()) == before, "something was left behind"
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_wrong_vcf_file_is_one_line(name: str, trained: Trained, cli_error: CliError, work: Path) -> None:
+    text, needles = TEXTS[name]
+    (work / "v.vcf").write_text(filled(text, trained.project))
+    wanted = [filled(needle, trained.project) for needle in needles]
+    check_refused(cli_error, words(trained, Path("v.vcf"), Path("e.tsv")), wanted, work)
+
+
+@pytest.mark.parametrize("name", GENOTYPES)
+def test_wrong_genotypes_are_one_line(name: str, trained: Trained, cli_error: CliError, work: Path) -> None:
+    text, needles = GENOTYPES[name]
+    (work / "v.vcf").write_text(filled(text, trained.project))
+    line = words(trained, Path("v.vcf"), Path("e.tsv"), "--haplotypes")
+    check_refused(cli_error, line, needles, work)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_cannot_be_read_is_one_line(
+    name: str, trained: Trained, cli_error: CliError, work: Path
+) -> None:
+    spoil, needles = FILES[name]
+    copy = MiniProject(work.parent / "project", trained.project.chromosomes)
+    shutil.copytree(trained.project.root, copy.root)
+    (work / "v.vcf").write_text(filled(HEADER + GOOD, trained.project))
+    spoil(work / "v.vcf", copy)
+    line = words(Trained(copy, trained.data, trained.run), Path("v.vcf"), Path("e.tsv"))
+    check_refused(cli_error, line, needles, work)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_wrong_option_is_one_line(name: str, trained: Trained, cli_error: CliError, work: Path) -> None:
+    more, needles = OPTIONS[name]
+    (work / "v.vcf").write_text(filled(HEADER + GOOD, trained.project))
+    check_refused(cli_error, words(trained, Path("v.vcf"), Path("e.tsv"), *more), needles, work)
+
+
+def test_nothing_is_overwritten_unasked(trained: Trained, cli_error: CliError, work: Path) -> None:
+    (work / "v.vcf").write_text(filled(HEADER + GOOD, trained.project))
+    for name in ("e.tsv", "e.records.tsv"):
+        (work / name).write_text("mine")
+        check_refused(cli_error, words(trained, Path("v.vcf"), Path("e.tsv")), [name, "--overwrite"], work)
+        assert (work / name).read_text() == "mine"
+        (work / name).unlink()
+
+
+def test_runs_of_other_tissues_make_no_ensemble(trained: Trained, cli_error: CliError, work: Path) -> None:
+    from dataclasses import replace
+
+    from cisoform.jobs.isoform_model import IsoformModel
+
+    model = IsoformModel.load(trained.run)
+    other = replace(model.normaliser, columns=("Heart", *model.normaliser.columns[1:]))
+    replace(model, normaliser=other).save(work.parent / "run3")
+    (work / "v.vcf").write_text(filled(HEADER + GOOD, trained.project))
+    line = words(trained, Path("v.vcf"), Path("e.tsv"))
+    check_refused(cli_error, [*line[:3], work.parent / "run3", *line[3:]], ["different tissues"], work)

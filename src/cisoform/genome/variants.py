@@ -109,6 +109,8 @@ def iterate_records(path: PathLike, lines: Iterable[str]) -> Iterator[Record]:
         line = text.rstrip("\n")
         if not line.strip() or line.startswith("##"):
             continue
+        if number == 1 and line.startswith("BCF\2"):
+            raise InputError(f"{path}: is BCF, the binary form; write it as VCF: bcftools view -O z")
         fields = line.split("\t")
         if line.startswith("#"):
             header = True
