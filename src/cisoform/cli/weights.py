@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Inspect and convert released checkpoints.", no_args_is_help=True)
 
-KINDS = ("creformer", "esm2", "nt")
+KINDS = ("creformer", "esm2", "nt", "enformer", "borzoi")
 
 
 @app.command(epilog="Example: cisoform weights inspect pretrained_models/transformer_1.pkl")
@@ -61,12 +61,15 @@ def _print_architecture(found: Architecture) -> None:
     "cisoform weights convert esm2 hf://facebook/esm2_t30_150M_UR50D esm2"
 )
 def convert(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="creformer, esm2 or nt (NT-v2).")],
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="creformer, esm2, nt (NT-v2), enformer or borzoi."),
+    ],
     source: Annotated[
         str,
         typer.Argument(
             metavar="SRC",
-            help="Released folder (CREformer: or safetensors file); esm2, nt: folder or hf://OWNER/NAME.",
+            help="Released folder (CREformer: or safetensors file); the other kinds: folder or hf://OWNER/NAME.",
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="DST", help="Model folder to write.")],
@@ -79,9 +82,17 @@ def convert(
     heads: Annotated[
         int | None, typer.Option("--heads", min=1, help="Attention heads; needed for safetensors.")
     ] = None,
+    gamma: Annotated[
+        str | None,
+        typer.Option(
+            "--gamma",
+            metavar="VERSION",
+            help="enformer: gamma densities of its training, tensorflow or pytorch; without it what config.json says.",
+        ),
+    ] = None,
     sha256: Annotated[
         str | None,
-        typer.Option("--sha256", metavar="HEX", help="esm2, nt: what the weights file must hash to."),
+        typer.Option("--sha256", metavar="HEX", help="Not creformer: what the weights file must hash to."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,63 +101,104 @@ def convert(
         raise InputError(
             f"{kind!r} is no kind of checkpoint that can be converted; choose from {', '.join(KINDS)}"
         )
-    _check_options(kind, vocab, heads, sha256)
+    _check_options(kind, {"--vocab": vocab, "--heads": heads, "--gamma": gamma, "--sha256": sha256})
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise InputError(f"{out}: already exists; remove it or choose another name")
-    if kind != "creformer":
-        from cisoform.jobs.convert_rotary import convert_rotary
-
-        found = convert_rotary(source, out, "esm2" if kind == "esm2" else "nt_v2", sha256)
-        if as_json:
-            print_json(found)
-        else:
-            _print_rotary(out, found)
-        return
-    from cisoform.jobs.convert_creformer import convert_creformer
-
-    assert vocab is not None
-    summary = convert_creformer(Path(source), out, vocab, heads)
+    found, lines = _converted(kind, source, out, vocab, heads, gamma, sha256)
     if as_json:
-        print_json(summary)
+        print_json(found)
         return
-    _print_conversion(out, summary)
+    typer.echo(f"{out}: {lines[0]}")
+    for line in lines[1:]:
+        note(line)
 
 
-def _check_options(kind: str, vocab: Path | None, heads: int | None, sha256: str | None) -> None:
-    """Refuse options of another kind."""
-    if kind != "creformer":
-        for name, value in (("--vocab", vocab), ("--heads", heads)):
-            if value is not None:
-                raise InputError(
-                    f"{name} {value} is for creformer; config.json says all of {kind}: leave it out"
-                )
-        if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-            raise InputError(
-                f"--sha256 {sha256!r} is not 64 hex digits; copy it from where the weights came from"
-            )
-    elif vocab is None:
+OPTIONS = {
+    "creformer": ("--vocab", "--heads"),
+    "enformer": ("--gamma", "--sha256"),
+    **dict.fromkeys(("esm2", "nt", "borzoi"), ("--sha256",)),
+}
+"""Options of each kind."""
+
+
+def _check_options(kind: str, given: dict[str, Any]) -> None:
+    """Refuse options of another kind, and values that mean nothing."""
+    for name, value in given.items():
+        if value is not None and name not in OPTIONS[kind]:
+            kinds = ", ".join(other for other, names in OPTIONS.items() if name in names)
+            raise InputError(f"{name} {value} is for {kinds}, not {kind}: leave it out")
+    if kind == "creformer" and given["--vocab"] is None:
         raise InputError(
             "converting a CREformer needs --vocab: the authors' kmer_dict.pkl or a text list of 6-mers"
         )
-    elif sha256 is not None:
-        raise InputError("--sha256 is for esm2 and nt, whose weights are one file; leave it out")
+    sha256, gamma = given["--sha256"], given["--gamma"]
+    if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise InputError(
+            f"--sha256 {sha256!r} is not 64 hex digits; copy it from where the weights came from"
+        )
+    if gamma not in (None, "tensorflow", "pytorch"):
+        raise InputError(f"--gamma {gamma!r} is neither tensorflow nor pytorch")
 
 
-def _print_rotary(out: Path, found: dict[str, Any]) -> None:
+def _converted(
+    kind: str,
+    source: str,
+    out: Path,
+    vocab: Path | None,
+    heads: int | None,
+    gamma: Any,
+    sha256: str | None,
+) -> tuple[dict[str, Any], list[str]]:
+    """What was found, and lines about it."""
+    if kind == "creformer":
+        from cisoform.jobs.convert_creformer import convert_creformer
+
+        assert vocab is not None
+        found = convert_creformer(Path(source), out, vocab, heads)
+        return found, _creformer_lines(found)
+    if kind in ("esm2", "nt"):
+        from cisoform.jobs.convert_rotary import convert_rotary
+
+        found = convert_rotary(source, out, "esm2" if kind == "esm2" else "nt_v2", sha256)
+        return found, _rotary_lines(found)
+    from cisoform.jobs.convert_trunk import convert_trunk
+
+    found = convert_trunk(source, out, "enformer" if kind == "enformer" else "borzoi", sha256, gamma)
+    return found, _trunk_lines(found)
+
+
+def _rotary_lines(found: dict[str, Any]) -> list[str]:
     sizes = found["sizes"]
-    typer.echo(
-        f"{out}: {found['name']} of {found['n_parameters']:,} parameters (width {sizes['dim']}, {sizes['layers']} "
-        f"layers, {sizes['heads']} heads, {'with' if found['head'] else 'without'} masked-token head)"
-    )
-    note(f"sha256 of {found['file']}: {found['sha256']}")
+    lines = [
+        f"{found['name']} of {found['n_parameters']:,} parameters (width {sizes['dim']}, {sizes['layers']} "
+        f"layers, {sizes['heads']} heads, {'with' if found['head'] else 'without'} masked-token head)",
+        f"sha256 of {found['file']}: {found['sha256']}",
+    ]
     if found["left_out"]:
-        note(f"{len(found['left_out'])} tensors that rotary models never use were left out")
+        lines.append(f"{len(found['left_out'])} tensors that rotary models never use were left out")
+    return lines
 
 
-def _print_conversion(out: Path, summary: dict[str, Any]) -> None:
-    sizes = summary["sizes"]
-    typer.echo(
-        f"{out}: CREformer of {summary['n_parameters']:,} parameters (width {sizes['dim']}, {sizes['heads']} heads, "
-        f"layers {'/'.join(map(str, sizes['layers']))}, at most {sizes['max_peaks']} peaks)"
-    )
-    note(f"{summary['n_dropped']} tensors of unused template layers were left out")
+def _trunk_lines(found: dict[str, Any]) -> list[str]:
+    sizes, tracks = found["sizes"], found["tracks"]
+    bins = "all" if sizes["bins"] is None else f"{sizes['bins']:,} middle"
+    heads = ", ".join(f"{n:,} {name}" for name, n in tracks.items()) or "no"
+    lines = [
+        f"{found['name']} of {found['n_parameters']:,} parameters ({sizes['layers']} layers of width {sizes['dim']}; "
+        f"{bins} bins of {sizes['bin_size']} bp, {sizes['out_dim']} wide; {heads} tracks)",
+        f"sha256 of {found['file']}: {found['sha256']}",
+    ]
+    if "gamma" in sizes:
+        lines.append(
+            f"gamma densities as in {sizes['gamma']}; --gamma sets them if these weights are of the other"
+        )
+    return lines
+
+
+def _creformer_lines(found: dict[str, Any]) -> list[str]:
+    sizes = found["sizes"]
+    return [
+        f"CREformer of {found['n_parameters']:,} parameters (width {sizes['dim']}, {sizes['heads']} heads, "
+        f"layers {'/'.join(map(str, sizes['layers']))}, at most {sizes['max_peaks']} peaks)",
+        f"{found['n_dropped']} tensors of unused template layers were left out",
+    ]

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from cisoform.errors import InputError
 from cisoform.genome.files import require_file
+from cisoform.weights import trunks
+from cisoform.weights.enformer import stated_heads
 from cisoform.weights.public import CONFIG_FILE, SCHEME, public_folder
 from cisoform.weights.restricted_pickle import list_globals, read_torch_pickle, tensors_of
 from cisoform.weights.rotary import NAMES, differences, our_name, read_config
@@ -31,7 +33,7 @@ class Architecture:
     """What the `config.json` beside a file says it is.
 
     Attributes:
-        name: "ESM-2" or "Nucleotide Transformer v2".
+        name: "ESM-2", "Nucleotide Transformer v2", "Enformer" or "Borzoi".
         sizes: Width, layers and so on.
         left_out: Tensors that the network never uses.
         differences: What keeps the file from being that network, a line each.
@@ -101,22 +103,41 @@ def _inspect(path: Path) -> CheckpointInfo:
 
 
 def _architecture(path: Path, tensors: list[TensorInfo]) -> Architecture | None:
-    try:
-        kind, config, tied = read_config(path.parent / CONFIG_FILE)
-    except InputError:
-        return None
-    shapes, left_out = {}, []
-    for tensor in tensors:
-        ours = our_name(tensor.name)
-        if ours is None:
-            left_out.append(tensor.name)
+    """What the `config.json` beside a file says, if it is of a network that can be read."""
+    shapes = {tensor.name: tensor.shape for tensor in tensors}
+    for described in (_rotary, _trunk):
+        try:
+            return described(path.parent / CONFIG_FILE, shapes)
+        except InputError:
+            continue
+    return None
+
+
+def _rotary(path: Path, shapes: dict[str, tuple[int, ...]]) -> Architecture:
+    kind, config, tied = read_config(path)
+    ours, left_out = {}, []
+    for public, shape in shapes.items():
+        name = our_name(public)
+        if name is None:
+            left_out.append(public)
         else:
-            shapes[ours] = tensor.shape
-    head = any(name.startswith("head.") for name in shapes)
-    if head and tied and "embedding.weight" in shapes:
-        shapes.setdefault("head.decoder.weight", shapes["embedding.weight"])
+            ours[name] = shape
+    head = any(name.startswith("head.") for name in ours)
+    if head and tied and "embedding.weight" in ours:
+        ours.setdefault("head.decoder.weight", ours["embedding.weight"])
     sizes = {name: getattr(config, name) for name in ("dim", "layers", "heads", "ffn", "norm_eps")}
-    return Architecture(NAMES[kind], sizes, left_out, differences(shapes, config, head))
+    return Architecture(NAMES[kind], sizes, left_out, differences(ours, config, head))
+
+
+def _trunk(path: Path, shapes: dict[str, tuple[int, ...]]) -> Architecture:
+    fields = trunks.read_trunk_config(path)
+    kind: trunks.TrunkKind = fields["model_type"]
+    ours, left_out = trunks.rename_shapes(shapes, kind)
+    config = trunks.network_config(kind, fields, ours, path)
+    sizes = {name: getattr(config, name) for name in ("dim", "layers", "heads", "out_dim", "bin_size")}
+    sizes["bins"] = config.bins or 0
+    wrong = trunks.differences(ours, config, stated_heads(fields))
+    return Architecture(trunks.TRUNK_NAMES[kind], sizes, left_out, wrong)
 
 
 def _safetensors(path: Path) -> list[TensorInfo]:

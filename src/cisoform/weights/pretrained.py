@@ -16,6 +16,7 @@ from torch import Tensor
 from cisoform.errors import InputError
 from cisoform.models.encoders.pretrained import PretrainedEncoder
 from cisoform.weights.rotary import read_rotary
+from cisoform.weights.trunks import read_trunk
 
 
 @runtime_checkable
@@ -50,7 +51,12 @@ class PretrainedWeights(Protocol):
 Reader = Callable[[str, Any], PretrainedWeights]
 """From a source and the kind that it must be."""
 
-READERS: dict[str, Reader] = {"esm2": read_rotary, "nt_v2": read_rotary}
+READERS: dict[str, Reader] = {
+    "esm2": read_rotary,
+    "nt_v2": read_rotary,
+    "enformer": read_trunk,
+    "borzoi": read_trunk,
+}
 
 
 def read_pretrained(kind: str, source: str | Path) -> PretrainedWeights:
