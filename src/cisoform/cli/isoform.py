@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cisoform.cli import isoform_pretrain, isoform_variants
+from cisoform.cli import isoform_attention, isoform_pretrain, isoform_variants
 from cisoform.cli.common import (
     AnnotationOption,
     DataOption,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Expression of each transcript in every tissue (IsoFormer).", no_args_is_help=True)
 isoform_variants.add_commands(app)
 isoform_pretrain.add_commands(app)
+isoform_attention.add_commands(app)
 
 RunArgument = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="Run folder of `isoform train`; several = an ensemble.")
