@@ -122,7 +122,10 @@ def test_a_strict_run_says_that_there_is_nothing(root: Path, cli: Cli, tmp_path:
     assert "no factor acts" in result.stderr and "not tested (--motif-p" in result.stderr
     assert "no bags were drawn" in result.stderr
     assert pl.read_parquet(tmp_path / "o" / "edges.parquet").height == 0
-    assert "no factor acts" in (tmp_path / "o" / "report.html").read_text()
+    page = (tmp_path / "o" / "report.html").read_text()
+    assert (
+        "no factor acts" in page and "recipe none, seed 0" in page and "{" not in page.split("Provenance")[-1]
+    )
 
 
 def _one_group(root: Path) -> str:

@@ -80,7 +80,7 @@ def test_every_allele_is_reported_and_the_rest_goes_on(
     assert about["alleles"]["scored"] == 2 and about["seed"] == 0 and about["dataset_hash"]
     table = pl.read_parquet(tmp_path / "o" / "variants.parquet")
     assert table.height == 8 and table["line"].to_list() == [3, 3, 3, 3, 3, 4, 5, 6]
-    assert table["detail"][7] == "no peak is on chrQ"
+    assert table["detail"][7] == "no peak in reach of the chosen genes is on chrQ"
     assert table.filter(pl.col("status") != "scored")["n_genes"].sum() == 0
     effects = pl.read_parquet(tmp_path / "o" / "effects.parquet")
     assert set(effects["variant"]) == {"good"} and effects["alt"].n_unique() == 2

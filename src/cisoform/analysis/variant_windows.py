@@ -115,7 +115,7 @@ def _place(
     if allele.ref == allele.alt:
         return "no change", "REF and ALT are the same", []
     if rows is None:
-        return OUTSIDE, f"no peak is on {allele.chrom}", []
+        return OUTSIDE, f"no peak in reach of the chosen genes is on {allele.chrom}", []
     first, ref, _ = allele.trimmed()
     low = np.searchsorted(windows.start[rows], first - PEAK_WINDOW, side="right")
     high = np.searchsorted(windows.start[rows], first + len(ref), side="right")

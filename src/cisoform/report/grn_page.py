@@ -65,8 +65,15 @@ def write_page(
         _compared(page, result["compare"])
     page.section("Provenance")
     kept = ("model", "dataset_hash", "motifs", "settings", "seed", "cisoform")
-    page.facts({key: result.get(key) for key in kept})
+    page.facts({key: _said(result.get(key)) for key in kept})
     page.write(path)
+
+
+def _said(value: Any) -> Any:
+    """A fact as words: a mapping as `name value, name value`."""
+    if not isinstance(value, Mapping):
+        return value
+    return ", ".join(f"{name} {'none' if one is None else one}" for name, one in value.items())
 
 
 def _summary(page: Page, result: Mapping[str, Any]) -> None:

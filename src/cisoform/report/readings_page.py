@@ -208,7 +208,7 @@ def _knockout(page: Page, results: ReportResults) -> None:
     )
     axes.set_yticks(place, [row.factor for row in rows])
     axes.set_xlabel("mean absolute change of the prediction")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
     clean(axes, "x")
     page.figure(
         figure,
