@@ -80,6 +80,12 @@ def test_a_screen_with_pairs_reversal_and_another_model(
     assert set(table.filter(~pl.col("tf").str.contains(r"\+"))["tf"]) == {"SYM3", "SYM4", "SYM5", "ABSENT"}
     assert table.height == 5 and table["cosine"].is_sorted(descending=True)
     assert {"reversal", "genes_up", "knn_gain", "energy_drop", "accessibility_cosine"} <= set(table.columns)
+    alone = pl.read_parquet(tmp_path / "o" / "transition.parquet").filter(pl.col("p").is_not_null()).sort("p")
+    naive = [
+        min(p * alone.height / place for place, p in enumerate(alone["p"], 1) if place > row)
+        for row in range(alone.height)
+    ]
+    np.testing.assert_allclose(alone["q"], np.minimum(naive, 1), rtol=1e-12)
     null = pl.read_parquet(tmp_path / "o" / "null.parquet")["cosine"]
     assert said["null"]["n"] == 200 and said["null"]["mean"] == pytest.approx(null.mean())
     assert said["null"]["low"] < said["null"]["mean"] < said["null"]["high"]
@@ -110,18 +116,23 @@ def test_a_knock_out_of_one_factor(root: Path, cli: Cli, tmp_path: Path) -> None
 
 
 def test_nothing_that_moves_away_is_said_to_move_towards() -> None:
-    def notes(cosine: float, p: float, drop: float) -> list[str]:
-        table = pl.DataFrame(
-            {"tf": ["A"], "cosine": [cosine], "p": [p], "energy_drop": [drop], "accessibility_cosine": [0.1]}
-        )
+    def notes(cosine: float, p: float, drop: float, q: float = 0.01) -> list[str]:
+        values = {"cosine": cosine, "p": p, "q": q, "energy_drop": drop, "accessibility_cosine": 0.1}
+        table = pl.DataFrame({"tf": ["A"], **{name: [value] for name, value in values.items()}})
         setting: Any = SimpleNamespace(states=SimpleNamespace(space=1))
-        return notes_of(setting, Screened(table, table, np.zeros((1, 1, 1), dtype=np.float32), ("A",)))[:-1]
+        null = pl.concat([table] * 9)
+        return notes_of(setting, Screened(table, null, np.zeros((1, 1, 1), dtype=np.float32), ("A",)))[:-1]
 
     assert notes(0.5, 0.01, 0.2) == []
     (away,) = notes(-0.5, 0.01, -0.2)
     assert away == "no factor moves cells towards the target: the highest cosine is -0.500 (A)"
     (over,) = notes(0.5, 0.01, -0.2)
     assert "overshoots" in over
+    (tried,) = notes(0.5, 0.01, 0.2, 0.4)
+    assert tried == (
+        "A is first with p 0.010, but 1 factors were tried: q 0.40; of one factor alone it cannot be below 0.10, "
+        "raise --null"
+    )
 
 
 def test_targets_stand_beside_essentiality_and_harm(root: Path, cli: Cli, tmp_path: Path) -> None:

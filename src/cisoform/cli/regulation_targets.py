@@ -169,11 +169,14 @@ def _finish(
         print_json({**result, "rows": found.table.to_dicts()})
         return
     typer.echo(shared.about_line(setting, "disease", "normal", config))
-    columns = ["tf", "score", "projection", "harm", "p", "gained", "accessibility_cosine"]
+    columns = ["tf", "score", "projection", "harm", "p", "q", "gained", "accessibility_cosine"]
     columns += [name for name in ("reversal", "essentiality") if name in found.table.columns]
     print_table(columns, found.table.head(_SHOWN).select(columns).rows())
     typer.echo(shared.null_line(found.screened.null, "projection"))
-    typer.echo("score = projection - harm; p is that of the cosine; accessibility_cosine uses no model")
+    typer.echo(
+        "score = projection - harm; p and q (over the factors tried) are those of the cosine; accessibility_cosine "
+        "uses no model"
+    )
     typer.echo(f"{out}: {found.table.height:,} gained factors")
 
 

@@ -173,14 +173,17 @@ def _finish(
         print_json({**result, "rows": found.table.head(_SHOWN).to_dicts(), **more})
         return
     typer.echo(shared.about_line(setting, "source", "target", config))
-    columns = ["tf", "edited_peaks", "cosine", "p", "projection", "knn_gain", "energy_drop"]
+    columns = ["tf", "edited_peaks", "cosine", "p", "q", "projection", "knn_gain", "energy_drop"]
     columns += ["accessibility_cosine", "motif_difference"]
     columns += ["reversal"] if "reversal" in found.table.columns else []
     print_table(columns, found.table.head(_SHOWN).select(columns).rows())
     if others:
         print_table(tables["compare"].columns, tables["compare"].rows())
     typer.echo(shared.null_line(found.null, "cosine"))
-    typer.echo("accessibility_cosine and motif_difference are baselines that use no model")
+    typer.echo(
+        "q: false discovery rate over the factors tried; accessibility_cosine and motif_difference: baselines that use "
+        "no model"
+    )
     typer.echo(f"{out}: {found.table.height:,} factors and pairs")
 
 
@@ -198,6 +201,12 @@ def notes_of(setting: Setting, found: Screened) -> list[str]:
         )
     if best["p"] > 0.05:
         said.append(f"{best['tf']} is first, but random peak sets do as well (p {best['p']:.2f})")
+    elif best["q"] > 0.05:
+        n, least = single.height, single.height / (1 + found.null.height)
+        more = f"; of one factor alone it cannot be below {least:.2f}, raise --null" if least > 0.05 else ""
+        said.append(
+            f"{best['tf']} is first with p {best['p']:.3f}, but {n:,} factors were tried: q {best['q']:.2f}{more}"
+        )
     if found.table["cosine"][0] > 0 and (found.table["energy_drop"][0] or 0) < 0:
         said.append(
             f"{found.table['tf'][0]} has the highest cosine but overshoots: cells end farther from the target"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cisoform.analysis.enrichment import benjamini_hochberg
 from cisoform.analysis.motif_activity import motif_deviations
 from cisoform.analysis.shifts import Shifted, perturbed, random_sets
 from cisoform.analysis.transition import p_values, reversal, shift, without_size, z_scores
@@ -34,7 +35,8 @@ class Screened:
 
     Attributes:
         table: A row for every candidate, the highest cosine first. z and p compare the cosine with the random sets,
-            without what the size of an edit explains; they are null for pairs, which are larger than all of these.
+            without what the size of an edit explains, q is the false discovery rate over the factors that were tried;
+            they are null for pairs, which are larger than all of these.
         null: A row for every random peak set.
         states: States after every candidate (candidates, cells, genes), in the order of `names`.
         names: Of the candidates.
@@ -85,9 +87,12 @@ def screen(
         *(part[name].to_list() for part in (alone, chance) for name in ("cosine", "edited_peaks"))
     )
     nothing = [None] * (len(names) - count)  # random sets have the sizes of single factors
+    p = p_values(single, cosines)
+    q = benjamini_hochberg(np.array(p)).tolist()
     table = first.with_columns(
         pl.Series("z", [*z_scores(single, cosines), *nothing], dtype=pl.Float64),
-        pl.Series("p", [*p_values(single, cosines), *nothing], dtype=pl.Float64),
+        pl.Series("p", [*p, *nothing], dtype=pl.Float64),
+        pl.Series("q", [*q, *nothing], dtype=pl.Float64),
         pl.Series("motif_difference", [deviation.get(name) for name in names], dtype=pl.Float64),
     )
     return Screened(table.sort("cosine", descending=True), chance.drop("tf"), states, names)
