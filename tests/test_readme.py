@@ -16,6 +16,7 @@ SHORT = {
     "train": ["--set", "train.max_steps=6", "--set", "train.epochs=1"],
     "pretrain": ["--set", "train.max_steps=6", "--set", "train.epochs=1", "--draws", "10"],
     "evaluate": ["--draws", "10"],
+    "ablate": ["--set", "train.max_steps=2", "--seeds", "1", "--fast-baselines", "--draws", "10"],
     "regulation pretrain": ["--set", "train.max_steps=6", "--set", "train.epochs=1", "--device", "cpu"],
     "regulation evaluate elementary": ["--tokens", "2048", "--device", "cpu"],
     "regulation report": ["--genes", "SIMTF01", "--tfs", "SIMTF04", "--device", "cpu"],
@@ -55,7 +56,7 @@ def test_every_block_runs(
         result = cli(*words[1:], *added(words))
         assert result.exit_code == 0, f"{' '.join(words)}\n{result.stderr}"
         ran.append(" ".join(words[1:3]))
-    for stage in ("build", "train", "evaluate", "predict", "variants"):
+    for stage in ("build", "train", "evaluate", "ablate", "predict", "variants"):
         assert ran.count(f"isoform {stage}") == 1, stage
     regulation = [name.removeprefix("regulation ") for name in ran if name.startswith("regulation")]
     assert regulation == [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cisoform.cli import isoform_attention, isoform_pretrain, isoform_variants
+from cisoform.cli import isoform_ablate, isoform_attention, isoform_pretrain, isoform_variants
 from cisoform.cli.common import (
     AnnotationOption,
     DataOption,
@@ -38,6 +38,7 @@ app = typer.Typer(help="Expression of each transcript in every tissue (IsoFormer
 isoform_variants.add_commands(app)
 isoform_pretrain.add_commands(app)
 isoform_attention.add_commands(app)
+isoform_ablate.add_commands(app)
 
 RunArgument = Annotated[
     list[Path], typer.Argument(metavar="RUN...", help="Run folder of `isoform train`; several = an ensemble.")
