@@ -64,7 +64,7 @@ def combine(
 def claimed_interval(predictive: Predictive, level: float) -> tuple[Values, Values]:
     """Ends of the interval that the Gaussian itself claims; expression is never below 0."""
     half = float(norm.ppf(0.5 + level / 2)) * np.sqrt(predictive.variance)
-    return np.maximum(predictive.mean - half, 0.0), predictive.mean + half
+    return np.maximum(predictive.mean - half, 0.0), np.maximum(predictive.mean + half, 0.0)
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,13 @@ class Calibration:
         found: Bool[np.ndarray, " columns"] = np.isfinite(self.scale)
         return found
 
+    def take(self, columns: Sequence[int]) -> Calibration:
+        """Some of the columns, in that order."""
+        index = list(columns)
+        share, base, scale = (part[index] for part in (self.share, self.base, self.scale))
+        names = tuple(self.columns[i] for i in index)
+        return Calibration(names, share, base, scale, self.quantiles[:, index], self.n[index])
+
     def sd(self, variance: Values) -> Values:
         """Standard deviation of the error for a claimed variance; NaN in columns that are not calibrated."""
         found: Values = np.sqrt(self.scale * (self.share * self.base + (1 - self.share) * variance))
@@ -120,7 +127,7 @@ class Calibration:
     def interval(self, predictive: Predictive, level: float) -> tuple[Values, Values]:
         """Ends of the interval of one of `LEVELS`; expression is never below 0."""
         half = self.quantiles[LEVELS.index(level)] * self.sd(predictive.variance)
-        return np.maximum(predictive.mean - half, 0.0), predictive.mean + half
+        return np.maximum(predictive.mean - half, 0.0), np.maximum(predictive.mean + half, 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads back without loss; NaN is null."""

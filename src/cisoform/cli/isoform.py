@@ -16,9 +16,7 @@ from cisoform.cli.common import (
     JsonOption,
     OutOption,
     OverwriteDataOption,
-    ResumeOption,
     SeedOption,
-    SettingsOption,
     bytes_text,
     note,
     print_json,
@@ -27,11 +25,11 @@ from cisoform.cli.common import (
     resolve_device,
     split_list,
 )
+from cisoform.cli.isoform_train import add_commands as add_training
 from cisoform.errors import InputError
 
 if TYPE_CHECKING:
     from cisoform.data.build import BuildSummary
-    from cisoform.data.loader import LoaderConfig
     from cisoform.jobs.isoform_evaluate import Evaluated
 
 app = typer.Typer(help="Expression of each transcript in every tissue (IsoFormer).", no_args_is_help=True)
@@ -41,7 +39,11 @@ isoform_attention.add_commands(app)
 isoform_ablate.add_commands(app)
 
 RunArgument = Annotated[
-    list[Path], typer.Argument(metavar="RUN...", help="Run folder of `isoform train`; several = an ensemble.")
+    list[Path],
+    typer.Argument(
+        metavar="RUN...",
+        help="Run folder of `isoform train`, or folder of an ensemble; several = an ensemble.",
+    ),
 ]
 AverageOption = Annotated[
     int, typer.Option("--average", min=1, max=64, help="Average over N windows with shifted start.")
@@ -180,60 +182,7 @@ def _print_summary(summary: BuildSummary) -> None:
         )
 
 
-@app.command(epilog="Example: cisoform isoform train dataset --recipe small --out run")
-def train(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of `isoform build`.")],
-    out: OutOption,
-    recipe: Annotated[str, typer.Option("--recipe", help="tiny, small, base or paper.")] = "small",
-    elementary: Annotated[
-        Path | None,
-        typer.Option(
-            "--elementary",
-            metavar="RUN",
-            help="Read the DNA (and tracks) by this Elementary, frozen or with --set model.dna.learn=full.",
-        ),
-    ] = None,
-    seed: SeedOption = 0,
-    resume: ResumeOption = False,
-    device: DeviceOption = "auto",
-    settings: SettingsOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Train a model; stop it with Ctrl-C and continue with --resume, to the same result."""
-    from cisoform.cli.training import TrainingBar, print_run
-    from cisoform.data.isoform_dataset import IsoformDataset
-    from cisoform.jobs.isoform_train import choose_recipe, encode_once, prepare
-    from cisoform.jobs.isoform_train import train as run_training
-
-    chosen = choose_recipe(recipe, settings or [], seed, elementary)
-    opened = IsoformDataset.open(dataset)
-    resolve_device(device)
-    run = prepare(opened, chosen, recipe, device=device, progress=TrainingBar, say=note)
-    note(
-        f"recipe {recipe}: {run.n_parameters:,} parameters, {len(run.source.rows):,} transcripts to learn from, "
-        f"{len(run.valid_source.rows):,} to choose by, {len(run.columns)} columns"
-    )
-    _note_cropped(run.cropped, chosen.loader)
-    if run.reading is not None:
-        note(run.reading)
-        with progress("encoding") as update:
-            encode_once(run, device, lambda done, total: update(done, total, "sequences"))
-    with TrainingBar() as bar:
-        result = run_training(run, out, resume=resume, device=device, progress=bar)
-    print_run(result, out, as_json)
-
-
-def _note_cropped(cropped: dict[str, int], loader: LoaderConfig) -> None:
-    """Say how many sequences are over a cap, and which part of them is read."""
-    if cropped["rna"]:
-        note(
-            f"{cropped['rna']:,} RNAs are over {loader.rna_max:,} nt (loader.rna_max): of each its 3' end is read"
-        )
-    if cropped["protein"]:
-        note(
-            f"{cropped['protein']:,} proteins are over {loader.protein_max:,} residues (loader.protein_max): of each "
-            "its N-terminal part is read"
-        )
+add_training(app)
 
 
 @app.command(epilog="Example: cisoform isoform evaluate run --data dataset --split test --out scores")
@@ -261,11 +210,11 @@ def evaluate(
     from cisoform.benchmark.evaluation import EvaluationConfig
     from cisoform.data.isoform_dataset import IsoformDataset
     from cisoform.jobs.isoform_evaluate import evaluate as run_evaluation
-    from cisoform.jobs.isoform_model import IsoformModel
+    from cisoform.jobs.isoform_uncertainty import load_models, run_folders, stored_calibration
 
     dataset = IsoformDataset.open(data)
     resolve_device(device)
-    models = [IsoformModel.load(run, device) for run in runs]
+    models = load_models(runs, device)
     config = EvaluationConfig(
         contrasts=tuple(contrast or ()),
         baselines=BaselineConfig() if baselines else None,
@@ -273,12 +222,13 @@ def evaluate(
         seed=seed,
     )
     with progress("predicting") as update:
-        found = run_evaluation(models, dataset, split, config, average, update)
+        stored = stored_calibration(runs, models)
+        found = run_evaluation(models, dataset, split, config, average, update, stored)
     if out is not None:
         from cisoform.jobs.isoform_report import write_evaluation_report
 
         found.write(out)
-        write_evaluation_report(found, out / "report.html", runs)
+        write_evaluation_report(found, out / "report.html", run_folders(runs))
         note(f"{out / 'report.html'}: open it in a browser")
     if as_json:
         print_json(found.result)
@@ -317,13 +267,38 @@ def _print_evaluation(found: Evaluated) -> None:
             "centred R2: of what is left of each transcript when its mean over the tissues is taken away"
         )
     print_table(header, rows)
+    if "calibration" in result:
+        _print_calibration(result["calibration"])
+
+
+def _print_calibration(found: dict[str, Any]) -> None:
+    """Coverage of nominal intervals, by each way of making them."""
+    ways = [way for way in ("claimed", "calibrated", "constant") if way in found]
+    said = found["calibrated_on"]
+    typer.echo(
+        "intervals: what the models claim"
+        + (f"; calibrated on {said}; one width for all labels of a tissue" if said else "")
+    )
+    rows: list[list[Any]] = []
+    for way in ways:
+        row: list[Any] = [way]
+        for level in found["levels"]:
+            one = found[way][str(level)]
+            row += [_value(one["coverage"]), _value(one["width"]), _value(one["score"])]
+        rows.append(row)
+    header = [f"{level:.0%} {what}" for level in found["levels"] for what in ("cover", "width", "score")]
+    print_table(("intervals", *header), rows)
+
+
+def _value(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def _cells(mean: dict[str, Any], means: list[str], scores: dict[str, Any], keys: list[str]) -> list[Any]:
     values = [mean.get(name) for name in means]
     for key in keys:
         values += [scores.get(key, {}).get("r2"), scores.get(key, {}).get("spearman")]
-    return [float("nan") if value is None else float(value) for value in values]
+    return [_value(value) for value in values]
 
 
 @app.command(
@@ -360,6 +335,15 @@ def predict(
         ),
     ] = None,
     average: AverageOption = 1,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            "--interval",
+            metavar="LEVEL",
+            help="Ends of an interval too: 0.5, 0.8 or 0.95; 0 = none (default: 0.95 of an ensemble, or of a run that "
+            "predicts variances).",
+        ),
+    ] = None,
     genetic_code: Annotated[
         int, typer.Option("--genetic-code", help="NCBI table of the nuclear genome.")
     ] = 1,
@@ -368,7 +352,6 @@ def predict(
 ) -> None:
     """Predict log1p expression of every transcript of an annotation, or of given sequences."""
     from cisoform.data.sequences import read_sequence_records
-    from cisoform.jobs.isoform_model import IsoformModel
     from cisoform.jobs.isoform_predict import (
         SEQUENCE_SUFFIXES,
         SUFFIXES,
@@ -376,6 +359,7 @@ def predict(
         predict_annotation,
         predict_sequences,
     )
+    from cisoform.jobs.isoform_uncertainty import choose_interval, load_models, stored_calibration
 
     by_genome = genome is not None and annotation is not None
     if by_genome == (sequences is not None) or (sequences is not None and (genome or annotation)):
@@ -387,14 +371,15 @@ def predict(
     check_output(out, SUFFIXES if sequences is None else SEQUENCE_SUFFIXES)
     records = [] if sequences is None else read_sequence_records(sequences)
     resolve_device(device)
-    models = [IsoformModel.load(run, device) for run in runs]
+    models = load_models(runs, device)
+    wide = choose_interval(models, stored_calibration(runs, models), interval)
     with progress("predicting") as update:
         if sequences is not None:
-            found = predict_sequences(models, records, str(sequences), average, update)
+            found = predict_sequences(models, records, str(sequences), average, update, wide)
         else:
             assert genome is not None and annotation is not None
             found = predict_annotation(
-                models, genome, annotation, transcripts, average, genetic_code, update, tracks
+                models, genome, annotation, transcripts, average, genetic_code, update, tracks, wide
             )
     for text in found.warnings:
         note(text)

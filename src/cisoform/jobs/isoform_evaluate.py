@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,15 @@ import numpy.typing as npt
 import polars as pl
 
 from cisoform import __version__
+from cisoform.benchmark.calibration import LEVELS, Predictive, calibration_report, claimed_interval
 from cisoform.benchmark.evaluation import EvaluationConfig, evaluate_isoforms
+from cisoform.benchmark.metrics import GroupBootstrap, group_codes
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.errors import InputError
 from cisoform.genome.files import atomic_write, write_json
 from cisoform.jobs.isoform_encoders import use_tables
-from cisoform.jobs.isoform_model import FloatArray, IsoformModel, predict
+from cisoform.jobs.isoform_model import FloatArray, IsoformModel, predict_distribution
+from cisoform.jobs.isoform_uncertainty import Calibrations, calibrate, predictive, uncertain
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Evaluated:
 
     Attributes:
         result: As `benchmark.evaluation.evaluate_isoforms`, of the ensemble if there are several runs; with
-            `runs`, the scores of each, and `runs_mean`, their mean, in that case.
+            `runs`, the scores of each, and `runs_mean`, their mean, in that case. `calibration`, where something is
+            known of how sure the prediction is: as `benchmark.calibration.calibration_report`.
         dataset: What was scored.
         rows: Scored rows of the data set.
         tissues: Columns of `observed` and `predicted`.
         observed: log1p expression, NaN = missing.
         predicted: log1p expression, the mean over the runs.
+        interval: Lower and upper ends of the 95 % interval, calibrated if possible; None = nothing is known.
     """
 
     result: dict[str, Any]
@@ -40,9 +45,10 @@ class Evaluated:
     tissues: list[str]
     observed: FloatArray
     predicted: FloatArray
+    interval: tuple[FloatArray, FloatArray] | None = None
 
     def table(self) -> pl.DataFrame:
-        """Transcript, gene, and per tissue the observed and predicted log1p expression."""
+        """Transcript, gene, and per tissue the observed and predicted log1p expression, and the interval's ends."""
         samples = self.dataset.samples
         columns: dict[str, Any] = {
             "transcript_id": [samples.transcript_ids[row] for row in self.rows.tolist()],
@@ -51,6 +57,8 @@ class Evaluated:
         for index, name in enumerate(self.tissues):
             columns[f"{name} observed"] = self.observed[:, index]
             columns[f"{name} predicted"] = self.predicted[:, index]
+            if self.interval is not None:
+                columns[f"{name} low"], columns[f"{name} high"] = (end[:, index] for end in self.interval)
         return pl.DataFrame(columns)
 
     def write(self, folder: str | Path) -> None:
@@ -70,6 +78,7 @@ def evaluate(
     config: EvaluationConfig | None = None,
     average: int = 1,
     update: Any = None,
+    calibrations: Calibrations | None = None,
 ) -> Evaluated:
     """Score models on the rows of one split.
 
@@ -80,6 +89,8 @@ def evaluate(
         config: Contrasts, baselines, bootstrap.
         average: Windows to average over.
         update: Called as `update(done, total)`.
+        calibrations: Kept with the runs. None = an ensemble, or a run that predicts variances, is calibrated on the
+            validation part of the data set.
 
     Raises:
         InputError: If the split is empty or a column of the models is not in the data set.
@@ -95,12 +106,12 @@ def evaluate(
     said = [line for model in models if model.tracks for line in model.tracks.check(signal, where)]
     for model in models:
         use_tables(model.model, dataset.samples, rows, model.loader)
-    values = predict(models, dataset.samples, rows, average, update)
+    found = predict_distribution(models, dataset.samples, rows, average, update)
     if len(models) > 1:
-        each = {f"run {number + 1}": values[number] for number in range(len(models))}
+        each = {f"run {number + 1}": found.means[number] for number in range(len(models))}
     else:
         each = {}
-    mean = values.mean(axis=0)
+    mean = found.means.mean(axis=0)
     result = evaluate_isoforms(dataset, rows, mean, names, split, config, each)
     result["runs"] = [_about(model) for model in models]
     result["dataset_hash"] = dataset.hash
@@ -110,9 +121,57 @@ def evaluate(
         result["runs_mean"] = _mean_of_runs(result, list(each))
     chosen = [index for index, column in enumerate(first.columns) if column.level == "transcript"]
     chosen = chosen or list(range(len(names)))
-    index = [dataset.column_index(names[i]) for i in chosen]
+    tissues = [names[i] for i in chosen]
+    index = [dataset.column_index(name) for name in tissues]
     observed = np.log1p(dataset.expression[rows][:, index]).astype(np.float32)
-    return Evaluated(result, dataset, rows, [names[i] for i in chosen], observed, mean[:, chosen])
+    scored = Evaluated(result, dataset, rows, tissues, observed, mean[:, chosen])
+    if calibrations is None and uncertain(models) and len(dataset.rows("valid")):
+        calibrations = calibrate(models, dataset, average)[0]
+    if calibrations is None and not uncertain(models):
+        return scored
+    whole = predictive(models, found)
+    claimed = Predictive(whole.mean[:, chosen], whole.variance[:, chosen])
+    return _with_calibration(scored, claimed, calibrations and calibrations.take(chosen), split, config)
+
+
+def _with_calibration(
+    scored: Evaluated,
+    claimed: Predictive,
+    calibrations: Calibrations | None,
+    split: str,
+    config: EvaluationConfig,
+) -> Evaluated:
+    """The evaluation with coverage of the nominal intervals, and the 95 % interval of every label."""
+    dataset, rows = scored.dataset, scored.rows.tolist()
+    fits = calibrations is not None and bool(calibrations.calibrated.fits.any())
+    bootstrap = GroupBootstrap.draw(
+        group_codes([dataset.family[row] for row in rows]), config.n_draws, config.seed
+    )
+    report = calibration_report(
+        scored.observed.astype(np.float64),
+        claimed,
+        scored.tissues,
+        calibrations.calibrated if calibrations is not None and fits else None,
+        calibrations.constant if calibrations is not None and fits else None,
+        bootstrap,
+    )
+    report["calibrated_on"] = calibrations.source if calibrations is not None and fits else None
+    warnings = list(scored.result["warnings"])
+    if not fits:
+        warnings.append(
+            "fewer than 20 validation labels a tissue: intervals are what the model claims, uncalibrated"
+        )
+    elif split in ("valid", "all"):
+        warnings.append(
+            "intervals were calibrated on the validation part, which is among the scored transcripts"
+        )
+    if calibrations is not None and fits:
+        ends = calibrations.calibrated.interval(claimed, LEVELS[-1])
+    else:
+        ends = claimed_interval(claimed, LEVELS[-1])
+    low, high = (end.astype(np.float32) for end in ends)
+    result = {**scored.result, "calibration": report, "warnings": warnings}
+    return replace(scored, result=result, interval=(low, high))
 
 
 def _check_columns(dataset: IsoformDataset, names: Sequence[str]) -> None:

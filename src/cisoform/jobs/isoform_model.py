@@ -19,10 +19,12 @@ from cisoform.data.samples import IsoformSamples
 from cisoform.data.signal import ReadTracks
 from cisoform.data.targets import TargetNormaliser
 from cisoform.errors import InputError
+from cisoform.genome.files import read_json
 from cisoform.models.isoformer import IsoFormer, IsoFormerConfig
 from cisoform.training.device import resolve_device
+from cisoform.training.isoform import log_variances
 from cisoform.training.protocols import Export
-from cisoform.weights.store import load_model, save_model
+from cisoform.weights.store import MANIFEST_FILE, WEIGHTS_FILE, load_model, save_model
 
 LOADER_FILE, NORMALISER_FILE, ABOUT_FILE = "loader.json", "normaliser.json", "about.json"
 TRACKS_FILE = "tracks.json"
@@ -42,6 +44,7 @@ class IsoformModel:
         columns: What the columns are (level and unit).
         about: Recipe, seed, data set hash and other provenance.
         tracks: Epigenome tracks that it reads; None = none.
+        weights: SHA-256 of the file of its weights; "" = it was not read from one.
     """
 
     model: IsoFormer
@@ -50,6 +53,12 @@ class IsoformModel:
     columns: list[Column]
     about: dict[str, Any]
     tracks: ReadTracks | None = None
+    weights: str = ""
+
+    @property
+    def gaussian(self) -> bool:
+        """Whether it predicts a variance of every label beside the mean (`training.isoform`, "gaussian")."""
+        return self.model.config.tissues == 2 * len(self.columns)
 
     @property
     def tissues(self) -> list[str]:
@@ -89,7 +98,8 @@ class IsoformModel:
         columns = [Column(**column) for column in about["columns"]]
         tracks = stored.files.get(TRACKS_FILE)
         read = None if tracks is None else ReadTracks.from_json(tracks, str(stored.folder / TRACKS_FILE))
-        return cls(model.eval().to(resolve_device(device)), loader, normaliser, columns, about, read)
+        digest = read_json(stored.folder / MANIFEST_FILE)["sha256"][WEIGHTS_FILE]
+        return cls(model.eval().to(resolve_device(device)), loader, normaliser, columns, about, read, digest)
 
     def save(self, path: str | Path) -> None:
         """Write the model as a folder of safetensors and JSON."""
@@ -132,6 +142,14 @@ def export_of(
     )
 
 
+@dataclass(frozen=True)
+class Distribution:
+    """What models say of labels, log1p, `(models, rows, columns)`: means and, if all models predict them, variances."""
+
+    means: FloatArray
+    variances: FloatArray | None
+
+
 def predict(
     models: Sequence[IsoformModel],
     samples: IsoformSamples,
@@ -140,7 +158,19 @@ def predict(
     update: Any = None,
     strict: bool = True,
 ) -> FloatArray:
-    """Predicted log1p expression, `(models, transcripts, columns)`; every model must have the same columns.
+    """Predicted log1p expression, `(models, transcripts, columns)`; see `predict_distribution`."""
+    return predict_distribution(models, samples, rows, average, update, strict).means
+
+
+def predict_distribution(
+    models: Sequence[IsoformModel],
+    samples: IsoformSamples,
+    rows: npt.NDArray[np.integer] | None = None,
+    average: int = 1,
+    update: Any = None,
+    strict: bool = True,
+) -> Distribution:
+    """Predicted log1p expression of every model, which must have the same columns.
 
     Args:
         models: One model, or the members of an ensemble.
@@ -165,7 +195,8 @@ def predict(
     passes = [(model, turn) for model in models for turn in range(average)]
     total = len(passes) * len(picked)
     done = 0
-    out = np.zeros((len(models), len(picked), len(models[0].columns)), dtype=np.float64)
+    means = np.zeros((len(models), len(picked), len(models[0].columns)), dtype=np.float64)
+    variances = np.zeros_like(means)
     place = np.empty(samples.n, dtype=np.int64)
     place[picked] = np.arange(len(picked))
     for number, (model, turn) in enumerate(passes):
@@ -176,12 +207,17 @@ def predict(
             names = model.normaliser.columns
             loader = IsoformLoader(samples, picked, config, seed=turn, shuffle=False, columns=names)
             for batch in loader.epoch():
-                values = model.model(batch.to(device)).float().cpu().numpy()[:, : len(model.columns)]
-                out[number // average, place[batch.index.numpy()]] += model.normaliser.to_log1p(values)
+                output, at = model.model(batch.to(device)).float(), place[batch.index.numpy()]
+                values = output.cpu().numpy()[:, : len(model.columns)]
+                means[number // average, at] += model.normaliser.to_log1p(values)
+                if model.gaussian:
+                    own = torch.exp(log_variances(output)).cpu().numpy()
+                    variances[number // average, at] += own * np.square(model.normaliser.std)
                 done += len(batch)
                 if update is not None:
                     update(done, total)
-    return (out / average).astype(np.float32)
+    found = (variances / average).astype(np.float32) if all(model.gaussian for model in models) else None
+    return Distribution((means / average).astype(np.float32), found)
 
 
 def _check_readable(

@@ -18,7 +18,8 @@ from cisoform.data.sequences import samples_from_sequences
 from cisoform.data.signal_build import read_table, table_signal
 from cisoform.errors import InputError
 from cisoform.genome.files import atomic_write
-from cisoform.jobs.isoform_model import FloatArray, IsoformModel, predict
+from cisoform.jobs.isoform_model import FloatArray, IsoformModel, predict_distribution
+from cisoform.jobs.isoform_uncertainty import Interval, interval_of
 
 SCALE = "log1p"
 SUFFIXES = (".parquet", ".tsv", ".h5ad")
@@ -35,6 +36,7 @@ class Predictions:
         values: log1p expression `(transcripts, tissues)`, the mean over the models.
         metadata: Scale, unit, model and input, as text; goes into every file that is written.
         warnings: Lines for the user.
+        interval: Lower and upper ends of an interval of every value (`metadata` says which), or None.
         from_sequences: Whether bare sequences were given; their tables also hold all values of a record as one
             column `predicted_expression`.
     """
@@ -45,15 +47,19 @@ class Predictions:
     metadata: dict[str, str]
     warnings: list[str]
     from_sequences: bool = False
+    interval: tuple[FloatArray, FloatArray] | None = None
 
     def table(self) -> pl.DataFrame:
-        """`transcript_id`, `gene_id`, one column per tissue."""
+        """`transcript_id`, `gene_id`, a column per tissue; then `TISSUE low` and `TISSUE high` of intervals."""
         columns: dict[str, Any] = {
             "transcript_id": self.samples.transcript_ids,
             "gene_id": self.samples.gene_ids,
         }
         for index, name in enumerate(self.tissues):
             columns[name] = self.values[:, index]
+        for index, name in enumerate(self.tissues if self.interval is not None else ()):
+            assert self.interval is not None
+            columns[f"{name} low"], columns[f"{name} high"] = (end[:, index] for end in self.interval)
         if self.from_sequences:
             columns["predicted_expression"] = pl.Series(self.values.tolist(), dtype=pl.List(pl.Float32))
         return pl.DataFrame(columns)
@@ -84,11 +90,20 @@ class Predictions:
         return self.table().with_columns(pl.Series("predicted_expression", texts))
 
     def write_jsonl(self, path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write the given records back, each with `predicted_expression`: tissue -> log1p value."""
+        """Write the given records back, each with `predicted_expression`: tissue -> log1p value.
+
+        With intervals also `predicted_interval`: tissue -> [low, high].
+        """
         with atomic_write(path, "w") as handle:
-            for record, values in zip(records, self.values.tolist(), strict=True):
-                predicted = dict(zip(self.tissues, values, strict=True))
-                handle.write(json.dumps({**record, "predicted_expression": predicted}) + "\n")
+            for row, (record, values) in enumerate(zip(records, self.values.tolist(), strict=True)):
+                more = {"predicted_expression": dict(zip(self.tissues, values, strict=True))}
+                if self.interval is not None:
+                    ends = np.stack(self.interval, axis=2)[row].tolist()
+                    more["predicted_interval"] = {
+                        name: [value if np.isfinite(value) else None for value in pair]
+                        for name, pair in zip(self.tissues, ends, strict=True)
+                    }
+                handle.write(json.dumps({**record, **more}) + "\n")
 
     def _write_h5ad(self, path: Path) -> None:
         import anndata
@@ -96,6 +111,8 @@ class Predictions:
         data = anndata.AnnData(self.values)
         data.obs_names, data.var_names = self.samples.transcript_ids, self.tissues
         data.obs["gene_id"] = self.samples.gene_ids
+        if self.interval is not None:
+            data.layers["low"], data.layers["high"] = self.interval
         data.uns["cisoform"] = dict(self.metadata)
         temporary = path.with_name(f".{path.name}.partial")
         try:
@@ -135,6 +152,7 @@ def predict_annotation(
     code_table: int = 1,
     update: Any = None,
     tracks: str | Path | None = None,
+    wide: Interval | None = None,
 ) -> Predictions:
     """Expression of the transcripts of an annotation; no expression table is needed.
 
@@ -148,6 +166,7 @@ def predict_annotation(
         update: Called as `update(done, total)`.
         tracks: Table of tracks (`genome.tracks.read_track_table`) whose samples are columns of models that read
             tracks; columns without are predicted from the sequence alone.
+        wide: Interval to give; None = none.
 
     Raises:
         InputError: If a file is damaged or does not fit the genome, or the tracks do not fit the models.
@@ -159,7 +178,7 @@ def predict_annotation(
     if tracks is not None:
         samples, more = _with_tracks(models, found, tracks)
         source, said = f"{source} and {Path(tracks).name}", [*said, *more]
-    return _predict(models, samples, source, average, update, said)
+    return _predict(models, samples, source, average, update, said, wide)
 
 
 def _with_tracks(
@@ -183,9 +202,10 @@ def predict_sequences(
     source: str = "sequences",
     average: int = 1,
     update: Any = None,
+    wide: Interval | None = None,
 ) -> Predictions:
     """Expression of given sequences: records as `data.sequences.samples_from_sequences` takes them."""
-    found = _predict(models, samples_from_sequences(records, source), source, average, update, [])
+    found = _predict(models, samples_from_sequences(records, source), source, average, update, [], wide)
     return replace(found, from_sequences=True)
 
 
@@ -196,10 +216,11 @@ def _predict(
     average: int,
     update: Any,
     warnings: list[str],
+    wide: Interval | None,
 ) -> Predictions:
     said = [line for model in models if model.tracks for line in model.tracks.check(samples.signal, source)]
     warnings = [*warnings, *dict.fromkeys(said)]
-    values = predict(models, samples, average=average, update=update)
+    found = predict_distribution(models, samples, average=average, update=update)
     first = models[0]
     chosen = [index for index, column in enumerate(first.columns) if column.level == "transcript"]
     chosen = chosen or list(range(len(first.columns)))
@@ -219,5 +240,12 @@ def _predict(
         if long:
             end = "its 3' end was read" if name == "rna" else "its N-terminal part was read"
             warnings = [*warnings, f"{long:,} transcripts have a {name} over {cap:,}: of each {end}"]
-    mean = np.asarray(values.mean(axis=0)[:, chosen], dtype=np.float32)
-    return Predictions(samples, [first.columns[i].name for i in chosen], mean, metadata, warnings)
+    mean = np.asarray(found.means.mean(axis=0)[:, chosen], dtype=np.float32)
+    ends = None
+    if wide is not None:
+        ends, metadata["interval"] = interval_of(models, found, wide)
+        ends = ends[0][:, chosen], ends[1][:, chosen]
+        if not all(np.isfinite(end).all() for end in ends):
+            warnings = [*warnings, "a tissue had fewer than 20 validation labels: its interval is left empty"]
+    names = [first.columns[i].name for i in chosen]
+    return Predictions(samples, names, mean, metadata, warnings, interval=ends)

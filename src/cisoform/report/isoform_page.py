@@ -45,6 +45,8 @@ def add_isoform_sections(page: Page, results: IsoformResults, prefix: str = "") 
     _scores(page, results, prefix)
     _scatter(page, results, prefix)
     _within_gene(page, results, prefix)
+    if "calibration" in results.evaluation:
+        _calibration(page, results.evaluation["calibration"], prefix)
     if results.gene is not None:
         _gene(page, results, prefix)
 
@@ -229,6 +231,40 @@ def _within_gene(page: Page, results: IsoformResults, prefix: str) -> None:
             if not isinstance(value, (dict, list))
         }
     )
+
+
+def _calibration(page: Page, found: Mapping[str, Any], prefix: str) -> None:
+    page.section(f"{prefix}How sure it is")
+    ways = [way for way in ("claimed", "calibrated", "constant") if way in found]
+    rows: list[list[object]] = []
+    for way in ways:
+        for level in found["levels"]:
+            one = found[way][str(level)]
+            ends = [_number(one.get(name)) for name in ("coverage_low", "coverage_high")]
+            rows.append(
+                [
+                    way,
+                    f"{level:.0%}",
+                    _number(one["coverage"]),
+                    *ends,
+                    _number(one["width"]),
+                    _number(one["score"]),
+                ]
+            )
+    page.table(
+        ["intervals", "nominal", "coverage", "95 % from", "to", "mean width", "score"],
+        rows,
+        "Share of labels inside the interval that should hold the nominal share, mean width (log1p) and interval score "
+        "(smaller is better). Claimed: by the variance that the models predict and by how they differ. Calibrated: "
+        "widened or narrowed on the validation part, as predictions carry it. Constant: one width for all labels of a "
+        "tissue, the baseline that calibrated intervals should beat in score.",
+        emphasise=[n for n, row in enumerate(rows) if row[0] == "calibrated"],
+    )
+    if found.get("rank") is not None:
+        page.text(
+            f"Spearman's correlation of the claimed standard deviation with the size of the error is {found['rank']:.3f}: "
+            "at 0 the model cannot tell which of its predictions are bad."
+        )
 
 
 def _gene(page: Page, results: IsoformResults, prefix: str) -> None:
