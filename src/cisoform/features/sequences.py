@@ -7,6 +7,7 @@ same time; a killed one loses the part it was writing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -80,7 +81,8 @@ def _open(encoder: PretrainedEncoder, root: str | Path | None, precision: Precis
     about = {
         "kind": "sequences",
         "weights": state_hash(encoder.network.state_dict()),
-        "network": {"kind": config.kind, **asdict(config.network)},
+        # As it is read back: JSON has no tuples.
+        "network": json.loads(json.dumps({"kind": config.kind, **asdict(config.network)})),
     }
     folder = user_cache_dir("features") if root is None else root
     return FeatureCache(folder, about, (CHUNK_POSITIONS, encoder.dim), precision)

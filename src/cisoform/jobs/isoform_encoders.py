@@ -66,10 +66,20 @@ def pretrained_parts(recipe: IsoformRecipe) -> PretrainedParts:
             parts[name] = config.fitted(found.config)
         except ValueError as error:
             raise InputError(f"{where}.{error}") from None
+        if name == "dna":
+            _check_window(parts[name], recipe.loader)
         states[name] = found.body
         about[name] = {"kind": config.kind, "learn": config.mode, **found.about}
     model = replace(recipe.model, **parts)
     return PretrainedParts(replace(recipe, model=model), states, {"encoders": about} if about else {})
+
+
+def _check_window(config: PretrainedConfig, loader: LoaderConfig) -> None:
+    """How much DNA a network needs is known only when its checkpoint is read."""
+    try:
+        config.check_window(loader.dna_window)
+    except ValueError as error:
+        raise InputError(f"loader.{error}") from None
 
 
 def load_states(parts: PretrainedParts, model: IsoFormer) -> None:
