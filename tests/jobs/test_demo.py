@@ -16,7 +16,8 @@ import typer
 
 from cisoform.cli.main import app
 from cisoform.errors import InputError
-from cisoform.jobs import demo_isoform, demo_regulation
+from cisoform.jobs import demo_isoform, demo_locus, demo_regulation, demo_states
+from cisoform.jobs.creformer_model import CREformerModel
 from cisoform.jobs.demo import MARK, run_demo
 from cisoform.recipes_regulation import elementary_recipe, regulatory_recipe
 
@@ -28,13 +29,29 @@ QUICK = replace(
     tokens=2048,
 )
 
+READ = (
+    "Scores of peaks",
+    "Links of peaks and genes",
+    "Knock-outs of factors",
+    "Knock-ins of factors",
+    "Network of factors and genes",
+    "Master factors and the attention feature",
+    "Moving cells to another state",
+    "Targets that lead back",
+    "Variants",
+    "One gene from a text file",
+)
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
     """Both halves, of which that of isoforms fails when its recipe is looked up."""
     out, said = tmp_path_factory.mktemp("demo") / "out", []
     with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CISOFORM_GOLDEN", raising=False)
         patch.setattr(demo_regulation, "SMOKE", QUICK)
+        patch.setattr(demo_states, "POOLS", 100)
+        patch.setattr(demo_states, "MOST_POOLS", 10)
         broken = replace(demo_isoform.SMOKE, simulated_recipe="nonesuch")
         patch.setattr(demo_isoform, "SMOKE", broken)
         summary = run_demo(out, None, smoke=True, device="cpu", say=said.append)
@@ -53,7 +70,11 @@ def test_the_page_ends_with_the_scores_of_both_stages(made: tuple[Path, dict[str
     out, summary, said = made
     text = (out / "report.html").read_text()
     titles = re.findall(r'<h2 id="s\d+">([^<]+)</h2>', text)
-    assert titles[-2:] == ["Regulation, stage 2: Sequencing depth", "Regulation: Readings beside the truth"]
+    first = titles.index("Regulation, readings: At a glance")
+    assert titles[first - 1] == "Regulation, stage 2: Sequencing depth"
+    words = [title.partition(": ")[2].partition(" (")[0] for title in titles[first + 1 :]]
+    assert words == list(READ)
+    assert summary["regulation"]["not_read"] == {}
     assert {"Regulation, stage 1: Along a locus", "Regulation, stage 2: Some held-out genes"} <= set(titles)
     first = json.loads((out / "regulation/scores_pretrained/evaluation.json").read_text())
     for part in first["parts"].values():
@@ -68,8 +89,8 @@ def test_the_page_ends_with_the_scores_of_both_stages(made: tuple[Path, dict[str
     assert any("pre-training" in line for line in said) and any("fitting" in line for line in said)
     assert first["dataset_hash"] in text and second["dataset_hash"] in text
     readings = summary["regulation"]["readings"]
-    assert len(readings) == 5 and all(
-        f"{value:.3f}" in text for value in readings.values() if value is not None
+    assert len(readings) == 17 and all(
+        f"{value:.3f}" in text for value in readings.values() if value == value
     )
     for step, seconds in summary["regulation"]["seconds"].items():
         assert f"<td>{step}</td><td>{seconds:.1f} s</td>" in text
@@ -91,7 +112,7 @@ def test_the_commands_of_the_page_can_be_typed(made: tuple[Path, dict[str, Any],
     text = (out / "report.html").read_text()
     blocks = re.findall(r"<pre><code>(.*?)</code></pre>", text, re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
-    assert len(lines) == 12
+    assert len(lines) == 23
     for line in lines:
         words = shlex.split(line)
         command: Any = typer.main.get_command(app)
@@ -150,3 +171,37 @@ def test_the_command_names_the_half_that_failed(
     assert "the regulation half of the demo failed" in text and "report.html" in text
     result = cli(*words, "--json")
     assert result.exit_code == 2 and "'huge'" in json.loads(result.stdout)["failed"]["regulation"]
+
+
+def test_a_written_locus_gives_back_what_was_written(made: tuple[Path, dict[str, Any], list[str]]) -> None:
+    text = (made[0] / "regulation/readings/locus.txt").read_text().splitlines()
+    page = (made[0] / "report.html").read_text()
+    assert len(text) % 3 == 0 and len(text[1]) == 1029 and len(text[2].split()) == 1029
+    assert (
+        f"{len(text) // 3} of them in the authors&#x27; form" in page or f"{len(text) // 3} of them" in page
+    )
+    assert "was not found, so a gene of the simulation" in page and "CISOFORM_GOLDEN" in page
+
+
+@pytest.mark.golden
+def test_gata1_is_stamped_as_a_demonstration(
+    made: tuple[Path, dict[str, Any], list[str]], golden_dir: Path
+) -> None:
+    path = demo_locus.find_gata1()
+    assert path is not None and path.parent == golden_dir
+    model = CREformerModel.load(made[0] / "regulation/fitted", "cpu")
+    found = demo_locus.read_locus(model, path, 20, "+", "GATA1", 0)
+    assert "not biology" in found.warnings[0] and "44 of them" in found.asks
+    rows = found.listings[0].rows
+    assert demo_locus.GATA1_ENHANCER in [row[0] for row in rows]
+    for row in rows:  # closing a peak and reading its ablation are one thing
+        assert row[3] == pytest.approx(-float(str(row[5])), abs=1e-5)
+
+
+def test_place_of_a_factor_with_ties_and_absence() -> None:
+    table = pl.DataFrame({"tf": ["A", "B", "C", "D"], "cosine": [0.9, 0.5, 0.5, None]})
+    assert demo_states.place_score(table, "A", "cosine") == 1.0
+    # B and C share the places 2 and 3: 1 / 2.5
+    assert demo_states.place_score(table, "B", "cosine") == pytest.approx(0.4)
+    assert demo_states.place_score(table, "D", "cosine") == 0.0
+    assert demo_states.place_score(table, "E", "cosine") == 0.0

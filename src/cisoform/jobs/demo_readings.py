@@ -1,49 +1,63 @@
-"""The readings of the demo: scores, links and knock-outs of the model that it fitted, with the planted truth beside."""
+"""The readings of the demo: every one on the model that it fitted, with the planted truth beside.
+
+`SECTIONS` is the list, in the order of the page. A reading that cannot be done says why and stops no
+other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-
+from cisoform.benchmark.planted import Measure
 from cisoform.data.genes import GenesDataset
-from cisoform.jobs import regulation_benchmark
+from cisoform.errors import InputError
+from cisoform.jobs import demo_factors, demo_locus, demo_peaks, demo_states, regulation_benchmark
 from cisoform.jobs.creformer_model import CREformerModel
 from cisoform.jobs.demo_stage import Stage
 from cisoform.jobs.planted import Planted
-from cisoform.jobs.planted_readings import choose_readings
 from cisoform.report.page import Page
-from cisoform.report.readings_page import add_knockout_scatter, add_truth_section
-from cisoform.report.score_plots import LocusScores, locus_figure
+from cisoform.report.readings_page import add_truth_section
+from cisoform.report.truth_section import TruthSection, add_truth_part
 
 SMOKE_FACTORS = 2
+Section = Callable[[Planted, Path], list[TruthSection]]
+SECTIONS: Mapping[str, Section] = {
+    "score, links": lambda planted, folder: demo_peaks.peaks(planted),
+    "knockout": lambda planted, folder: demo_factors.knockout(planted),
+    "knockin": lambda planted, folder: demo_factors.knockin(planted),
+    "grn": lambda planted, folder: demo_factors.network(planted),
+    "masters, features": lambda planted, folder: demo_states.masters(planted),
+    "transition": lambda planted, folder: demo_states.transition(planted),
+    "targets": demo_states.targets,
+    "variants": lambda planted, folder: demo_peaks.variants(planted),
+    "locus": demo_locus.locus,
+}
+"""By name, what reads; its folder is for files of its own."""
 
 
 @dataclass(frozen=True)
 class Readings:
-    """What the section shows.
+    """What the sections show.
 
     Attributes:
         content: As `benchmark regulation` writes it.
-        locus: A held-out gene with its planted effects; None = no planted effect acts on a gene that was read.
-        knockout: Rows of the test chromosomes: tf, gene_id, group, predicted, delta_log1p_cp10k.
-        commands: That would do the same by hand.
+        sections: In the order of the page.
+        failed: By name of a reading, why it could not be done.
     """
 
     content: dict[str, Any]
-    locus: LocusScores | None
-    knockout: pl.DataFrame
-    commands: tuple[str, ...]
+    sections: tuple[TruthSection, ...]
+    failed: dict[str, str]
 
 
 def read(stage: Stage, folder: Path, seed: int) -> Readings:
-    """Score the readings of `folder/fitted` on `folder/genes` against the simulation in `folder/input`.
+    """Read `folder/fitted` on `folder/genes` and hold it against the simulation in `folder/input`.
 
     Raises:
-        InputError: If a reading cannot be done.
+        InputError: The model or the data cannot be opened.
     """
     planted = Planted.open(
         CREformerModel.load(folder / "fitted", stage.device),
@@ -56,83 +70,41 @@ def read(stage: Stage, folder: Path, seed: int) -> Readings:
         n_controls=0,
         seed=seed,
     )
-    with stage.timed("readings", "reading links and knock-outs, beside the planted truth"):
-        measures, seconds = regulation_benchmark.run_readings(planted, choose_readings(("links", "knockout")))
-    return Readings(
-        regulation_benchmark.content_of(planted, measures, seconds),
-        _locus(planted),
-        planted.kept["knockout"],
-        _commands(),
-    )
+    own = folder / "readings"
+    own.mkdir(exist_ok=True)
+    sections, failed = [], {}
+    for name, section in SECTIONS.items():
+        with stage.timed(f"reading: {name}", f"reading {name}, beside the planted truth"):
+            try:
+                sections += section(planted, own)
+            except (InputError, ValueError) as error:
+                failed[name] = str(error)
+    measures: list[Measure] = [one for section in sections for one in section.measures]
+    taken = {name: seconds for name, seconds in stage.seconds.items() if name.startswith("reading: ")}
+    return Readings(regulation_benchmark.content_of(planted, measures, taken), tuple(sections), failed)
 
 
-def _locus(planted: Planted) -> LocusScores | None:
-    """The gene of the test chromosomes with the largest planted effect of one peak, in the group where it acts."""
-    table, names = planted.kept["links"], planted.dataset.groups["name"].to_list()
-    effects = planted.table("links").unpivot(
-        [f"effect.{name}" for name in names],
-        index=["peak", "gene_id"],
-        variable_name="group",
-        value_name="effect",
-    )
-    shown = table.with_columns(
-        id=planted.peak_ids().gather(table["peak"].to_list()),
-        gene_id=planted.dataset.genes["gene_id"].gather(table["gene"].to_list()),
-        name=pl.Series(planted.grouping.labels).gather(table["label"].to_list()),
-    ).join(
-        effects.with_columns(pl.col("group").str.strip_prefix("effect.")),
-        left_on=["id", "gene_id", "name"],
-        right_on=["peak", "gene_id", "group"],
-        how="left",
-        maintain_order="left",
-    )
-    effect = shown["effect"].fill_null(0.0)
-    if float(np.abs(effect.to_numpy()).max(initial=0.0)) == 0:
-        return None
-    best = shown.row(int(effect.abs().arg_max() or 0), named=True)
-    part = shown.filter((pl.col("gene") == best["gene"]) & (pl.col("label") == best["label"]))
-    about = planted.dataset.genes.row(best["gene"], named=True)
-    return LocusScores(
-        title=f"{about['gene_name'] or about['gene_id']}, {best['name']}: {part.height} peaks",
-        distance_bp=part["distance_bp"].to_numpy(),
-        tss_peak=int(planted.dataset.index.tss_peak[best["gene"]]),
-        accessibility=part["accessibility"].to_numpy(),
-        scores={"ablation": part["score_ablation"].to_numpy(), "exact": part["score_exact"].to_numpy()},
-        marked={"planted effect": part["effect"].fill_null(0.0).to_numpy()},
-    )
-
-
-def _commands() -> tuple[str, ...]:
-    return (
-        "cisoform regulation score fitted --data genes --split test --variant ablation,exact --out scores",
-        "cisoform regulation links fitted --data genes --split test --out links",
-        "cisoform regulation knockout fitted --data genes --split test --tf SIMTF01 \\",
-        "    --motifs sim/regulation/motifs.meme --mode around-motif --motif-p 1e-5 --out knockout",
-        "cisoform regulation report fitted --data genes --motifs sim/regulation/motifs.meme --out page",
-        "cisoform benchmark regulation fitted --data genes --simulation sim/regulation --out readings",
-    )
-
-
-def add_section(page: Page, title: str, readings: Readings) -> None:
-    """Append the table, a locus, the knock-outs, and the commands."""
+def add_sections(page: Page, title: str, readings: Readings) -> None:
+    """Append the table of all readings, then each by itself."""
     rows = regulation_benchmark.table_rows(readings.content)
-    keep = [place for place, name in enumerate(regulation_benchmark.HEADER) if name != "rule off"]
+    keep = [
+        place
+        for place, name in enumerate(regulation_benchmark.HEADER)
+        if name not in ("rule off", "validation")
+    ]
     header = [regulation_benchmark.HEADER[place] for place in keep]
     lost = regulation_benchmark.lost(readings.content)
-    add_truth_section(page, title, header, [[row[place] for place in keep] for row in rows], lost)
-    if readings.locus is not None:
-        page.figure(
-            locus_figure(readings.locus),
-            "A gene of an unseen chromosome, in the group in which one of its peaks acts most. Below: what each peak "
-            "adds to the log of the gene's rate by the planted rules. `ablation` should have its pattern and signs; "
-            "attention (`exact`) has no sign. Hollow: closed peaks.",
-            "Accessibility, two scores and the planted effect of the peaks round one gene",
-        )
-    add_knockout_scatter(
-        page,
-        readings.knockout["delta_log1p_cp10k"].to_numpy(),
-        readings.knockout["predicted"].to_numpy(),
-        "Every factor that binds, knocked out by its motif: a point is a gene of an unseen chromosome in a group. "
-        "Points in the upper right and lower left have the right direction.",
+    add_truth_section(
+        page, f"{title}: At a glance", header, [[row[place] for place in keep] for row in rows], lost
     )
-    page.code("\n".join(readings.commands))
+    for name, reason in readings.failed.items():
+        page.warning(f"The reading `{name}` could not be done here: {reason}")
+    page.text(
+        "All of the readings that have one answer for every model, with chosen ways, nulls and goals, in one command:"
+    )
+    page.code(
+        "cisoform benchmark regulation fitted --data genes --simulation sim/regulation --out readings\n"
+        "cisoform regulation report fitted --data genes --motifs sim/regulation/motifs.meme --out page"
+    )
+    for section in readings.sections:
+        add_truth_part(page, title, section)

@@ -335,8 +335,8 @@ def second_section(page: Page, outcome: Outcome) -> None:
 
 
 def readings_section(page: Page, outcome: Outcome) -> None:
-    """Links and knock-outs beside the planted truth."""
-    demo_readings.add_section(page, f"{TITLE}: Readings beside the truth", outcome.readings)
+    """Every reading beside the planted truth."""
+    demo_readings.add_sections(page, f"{TITLE}, readings", outcome.readings)
 
 
 SECTIONS: tuple[Callable[[Page, Outcome], None], ...] = (
@@ -366,5 +366,6 @@ def _summary(outcome: Outcome) -> dict[str, Any]:
         "readings": {
             f"{row['reading']}, {row['measure']}": row["value"] for row in outcome.readings.content["rows"]
         },
+        "not_read": outcome.readings.failed,
         "seconds": outcome.seconds,
     }

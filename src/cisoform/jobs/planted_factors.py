@@ -154,7 +154,9 @@ def grn(planted: Planted) -> list[Measure]:
         open_work(work, work_key(reader, grouping, genes, config.variant, bags, config.seed))
         network = network_job.build(reader, grouping, genes, planted.motifs, config, work, _quiet)
         counted = np.isin(genes, planted.genes("test"))
-        found = grn_truth.evaluate(table, network, reader, config, counted)["all factors"]
+        whole = grn_truth.evaluate(table, network, reader, config, counted)
+    found = whole["all factors"]
+    _keep_network(planted, network, grn_truth.locate(table, network, reader), counted, whole["curves"])
     scores = {
         name: float("nan") if row["auprc"] is None else float(row["auprc"]) for name, row in found.items()
     }
@@ -177,6 +179,37 @@ def grn(planted: Planted) -> list[Measure]:
     ]
 
 
+def _keep_network(
+    planted: Planted,
+    network: network_job.Network,
+    listed: grn_truth.Listed,
+    counted: npt.NDArray[np.bool_],
+    curves: dict[str, Any],
+) -> None:
+    """`grn`: every factor and counted gene with score, sign, whether it is in the network, and what was planted.
+
+    `grn curves`: recall and precision by predictor. Both for figures.
+    """
+    names, shape = network.sites.factors.names, (len(network.sites.factors.names), int(counted.sum()))
+    genes = planted.dataset.genes["gene_name"].gather(network.genes[counted].tolist()).to_list()
+    called_sign = np.broadcast_to(network.evidence.sign[:, None], shape)
+    planted.kept["grn"] = pl.DataFrame(
+        {
+            "tf": np.repeat(np.array(names, dtype=object), shape[1]).tolist(),
+            "gene": genes * shape[0],
+            "score": network.edges.score[:, counted].reshape(-1).astype(np.float64),
+            "in_network": network.edges.network[:, counted].reshape(-1),
+            "sign": called_sign.reshape(-1).astype(np.int64),
+            "planted": listed.edges[:, counted].reshape(-1),
+            "planted_sign": listed.sign[:, counted].reshape(-1).astype(np.int64),
+        }
+    )
+    parts = [
+        pl.DataFrame({"predictor": [name] * len(line["recall"]), **line}) for name, line in curves.items()
+    ]
+    planted.kept["grn curves"] = pl.concat(parts)
+
+
 def _is_null(name: str) -> bool:
     return "permuted" in name or "shuffled" in name
 
@@ -194,9 +227,12 @@ def variants(planted: Planted) -> list[Measure]:
     )
     table = planted.table("variants")
     effects = [name for name in table.columns if name.startswith("effect.")]
-    long = table.unpivot(effects, index=["variant", "gene_id"], variable_name="group", value_name="effect")
+    long = table.unpivot(
+        effects, index=["variant", "kind", "gene_id"], variable_name="group", value_name="effect"
+    )
     long = long.with_columns(pl.col("group").str.strip_prefix("effect."))
     joined = found.effects.join(long, on=["variant", "gene_id", "group"])
+    planted.kept["variants"] = joined
     truth = joined["effect"].to_numpy().astype(np.float64)
     value = joined["difference"].to_numpy().astype(np.float64)
     rng = np.random.default_rng(planted.seed)

@@ -97,8 +97,10 @@ def factor_figure(names: Sequence[str], z: Sequence[float], called: Sequence[boo
     return figure
 
 
-def precision_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], chance: float) -> Figure:
-    """Precision over recall, the model above its baselines."""
+def precision_figure(
+    curves: Mapping[str, Mapping[str, Sequence[float]]], chance: float, of: str = "listed edges"
+) -> Figure:
+    """Precision over recall, the model above its baselines; `of` says of what."""
     figure, (axes,) = new_figure(8.5, 4.5)
     clean(axes, "y")
     others = [name for name in curves if name != "model"]
@@ -114,7 +116,7 @@ def precision_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], chance
             label=name,
         )
     axes.axhline(chance, color=CEILING, linestyle=":", label="chance")
-    axes.set_xlabel("recall of listed edges")
+    axes.set_xlabel(f"recall of {of}")
     axes.set_ylabel("precision")
     axes.set_ylim(0, 1.02)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -17,7 +17,7 @@ from cisoform.report.compare import number
 from cisoform.report.page import Page
 from cisoform.report.regulatory_page import RegulatoryResults, distribution, scores, verdicts
 from cisoform.report.score_plots import LocusScores, locus_figure
-from cisoform.report.style import BASELINES, CEILING, OURS, clean, new_figure
+from cisoform.report.style import CEILING, OURS, clean, new_figure
 
 Values = npt.NDArray[np.floating[Any]]
 GUIDANCE = (
@@ -256,18 +256,3 @@ def add_truth_section(
         page.warning("Where it falls short:", list(lost))
     else:
         page.note("Every goal is reached, and every simple baseline beaten.")
-
-
-def add_knockout_scatter(page: Page, planted: Values, predicted: Values, words: str) -> None:
-    """Predicted against planted change of genes in groups, all factors together."""
-    figure, (axes,) = new_figure(4.6, 4.2)
-    axes.axhline(0, color=CEILING, linewidth=0.8)
-    axes.axvline(0, color=CEILING, linewidth=0.8)
-    right = planted * predicted > 0
-    for use, colour, name in ((right, OURS, "right direction"), (~right, BASELINES[0], "wrong or none")):
-        axes.plot(planted[use], predicted[use], "o", markersize=2.5, alpha=0.5, color=colour, label=name)
-    axes.set_xlabel("planted change")
-    axes.set_ylabel("predicted change")
-    axes.legend(frameon=False)
-    clean(axes)
-    page.figure(figure, words, "Predicted against planted change of genes when a factor is knocked out")
