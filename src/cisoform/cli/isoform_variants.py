@@ -100,11 +100,11 @@ def variants(
         check_table_path("--out", path, overwrite)
     _check_choice("--resplice", resplice, (None, "skip", "retain"))
     _check_choice("--nmd", nmd, ("auto", "on", "off"))
-    from cisoform.jobs.isoform_model import IsoformModel
+    from cisoform.jobs.isoform_uncertainty import load_models
     from cisoform.jobs.isoform_variants import IsoformVariants, VariantOptions
 
     resolve_device(device)
-    models = [IsoformModel.load(run, device) for run in runs]
+    models = load_models(runs, device)
     options = VariantOptions(
         haplotypes=haplotypes,
         resplice=resplice,
