@@ -50,8 +50,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("CISOFORM_GOLDEN", raising=False)
         patch.setattr(demo_regulation, "SMOKE", QUICK)
-        patch.setattr(demo_states, "POOLS", 100)
-        patch.setattr(demo_states, "MOST_POOLS", 10)
         broken = replace(demo_isoform.SMOKE, simulated_recipe="nonesuch")
         patch.setattr(demo_isoform, "SMOKE", broken)
         summary = run_demo(out, None, smoke=True, device="cpu", say=said.append)
@@ -177,9 +175,7 @@ def test_a_written_locus_gives_back_what_was_written(made: tuple[Path, dict[str,
     text = (made[0] / "regulation/readings/locus.txt").read_text().splitlines()
     page = (made[0] / "report.html").read_text()
     assert len(text) % 3 == 0 and len(text[1]) == 1029 and len(text[2].split()) == 1029
-    assert (
-        f"{len(text) // 3} of them in the authors&#x27; form" in page or f"{len(text) // 3} of them" in page
-    )
+    assert f"peaks as text, {len(text) // 3} of them" in page
     assert "was not found, so a gene of the simulation" in page and "CISOFORM_GOLDEN" in page
 
 

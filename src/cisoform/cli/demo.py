@@ -22,7 +22,7 @@ from cisoform.errors import InputError
 app = typer.Typer()
 
 
-SECONDS = {"isoform": (30, 80), "regulation": (30, 200)}
+SECONDS = {"isoform": (15, 80), "regulation": (40, 300)}
 """Of each half on two idle cores: smoke, full."""
 HALVES = (*SECONDS, "both")
 
@@ -98,6 +98,8 @@ def _print_summary(summary: dict[str, Any], page: Path) -> None:
             ("", "Pearson per gene"), [[name, value] for name, value in found["gene_pearson"].items()]
         )
         print_table(("readings beside the truth", "score"), list(found["readings"].items()))
+        for name, reason in found["not_read"].items():
+            note(f"warning: the reading {name} could not be done: {reason}")
     typer.echo(f"{page}: open it in a browser ({duration_text(summary['seconds'])})")
 
 

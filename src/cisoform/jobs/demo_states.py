@@ -48,6 +48,7 @@ PERMUTATIONS = 20
 TOP_GENES = 60
 POOLS, POOL_CELLS, MOST_POOLS, TREATED = 240, 20, 20, 3
 """Pools that are built, cells of each, pools of a state that are read, and pools that are perturbed."""
+SMOKE_POOLS = 100
 MASTER_GOAL = 0.9
 SHOWN = 6
 
@@ -437,7 +438,7 @@ def build_pools(planted: Planted, folder: Path) -> GenesDataset:
         folder / "pools",
         GeneBuildConfig(
             pool=Pooling("knn", k=POOL_CELLS),
-            max_groups=POOLS,
+            max_groups=POOLS if planted.most_factors is None else SMOKE_POOLS,
             cell_types="group",
             test_chromosomes=held["test"],
             valid_chromosomes=held["valid"],
