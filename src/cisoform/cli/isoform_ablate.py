@@ -64,8 +64,9 @@ def ablate(
     """
     from cisoform.cli.training import TrainingBar
     from cisoform.data.isoform_dataset import IsoformDataset
+    from cisoform.jobs.ablation_plan import AblationConfig, plan_ablation
     from cisoform.jobs.ablation_rows import parse_pretrained
-    from cisoform.jobs.isoform_ablate import AblationConfig, plan_ablation, run_ablation
+    from cisoform.jobs.isoform_ablate import run_ablation
 
     config = AblationConfig(
         table=table,
@@ -97,11 +98,11 @@ def _print(content: Mapping[str, Any]) -> None:
     keys = (
         *("r2", "r2_low", "r2_high", "spearman"),
         *("minus_reference_r2", "minus_reference_r2_low", "minus_reference_r2_high"),
-        *("n_parameters", "seconds", "paper_r2", "paper_spearman"),
+        *("n_parameters", "core_seconds", "paper_r2", "paper_spearman"),
     )
     header = (
         *("row", "R2", "95 % from", "to", "Spearman", "minus reference", "from", "to"),
-        *("parameters", "seconds", "paper R2", "paper Spearman"),
+        *("parameters", "core seconds", "paper R2", "paper Spearman"),
     )
     rows = []
     for row in [*content["rows"], *content["baselines"]]:

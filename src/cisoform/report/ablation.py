@@ -20,7 +20,7 @@ TSV_COLUMNS = (
     *("table", "row", "label", "r2", "r2_sd", "r2_low", "r2_high"),
     *("spearman", "spearman_sd", "spearman_low", "spearman_high"),
     *("minus_reference_r2", "minus_reference_r2_low", "minus_reference_r2_high", "within_noise"),
-    *("n_parameters", "n_trained", "seconds", "seeds", "split", "recipe", "dataset_hash"),
+    *("n_parameters", "n_trained", "seconds", "core_seconds", "seeds", "split", "recipe", "dataset_hash"),
     *("paper_table", "paper_r2", "paper_spearman", "paper_remark", "settings"),
 )
 _ROW_INCHES = 0.36
@@ -42,7 +42,10 @@ def flat_row(content: Content, row: Mapping[str, Any]) -> dict[str, Any]:
         "table": content["table"],
         "row": row["name"],
         "label": row["label"],
-        **{key: row.get(key) for key in ("within_noise", "n_parameters", "n_trained", "seconds")},
+        **{
+            key: row.get(key)
+            for key in ("within_noise", "n_parameters", "n_trained", "seconds", "core_seconds")
+        },
         **{key: content[key] for key in ("split", "recipe", "dataset_hash")},
         "settings": " ".join(row.get("settings", ())),
     }
@@ -81,7 +84,7 @@ def markdown(content: Content) -> str:
         f"columns; brackets are {boot['level']:.0%} intervals over {boot['draws']:,} draws of {boot['n_groups']:,} "
         f"{'families' if boot['unit'] == 'family' else 'genes'} and of seeds; ± is the SD over seeds.",
         "",
-        f"| row | R² | Spearman | R² minus `{content['reference']}` | parameters | seconds a run "
+        f"| row | R² | Spearman | R² minus `{content['reference']}` | parameters | core seconds a run "
         "| paper on GTEx, R² / Spearman |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -89,7 +92,8 @@ def markdown(content: Content) -> str:
         size = f"{row['n_parameters']:,}"
         if row["n_trained"] != row["n_parameters"]:
             size += f" ({row['n_trained']:,} learn)"
-        cells = (row["label"], *_scores(row), size, f"{row['seconds']:.0f}", paper_text(row["paper"]))
+        core = "–" if row["core_seconds"] is None else f"{row['core_seconds']:.0f}"
+        cells = (row["label"], *_scores(row), size, core, paper_text(row["paper"]))
         lines.append(_line(cells))
     lines += [_line((row["label"], *_scores(row), "", "", "")) for row in content["baselines"]]
     lines += ["", *(f"- {text}" for text in content["notes"])]
