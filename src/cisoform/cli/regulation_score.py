@@ -115,7 +115,8 @@ def score(
     every peak and its z-score within the gene; agreement.json how the variants agree, what accessibility and distance
     explain, and whether closing peaks in the order of the score changes the prediction more than a random order.
     """
-    from cisoform.jobs.score import ScoreConfig, check_config, parse_compare, parse_variants
+    from cisoform.jobs.score import ScoreConfig, check_config, parse_variants
+    from cisoform.jobs.score_checks import parse_compare
 
     if queries not in ("real", "all"):
         raise InputError(f"--queries {queries!r} is neither real nor all")
@@ -172,6 +173,7 @@ def _run(
     as_json: bool,
 ) -> None:
     from cisoform.jobs import score as job
+    from cisoform.jobs import score_checks as checks
     from cisoform.jobs.readings import choose_genes
 
     reader, grouping = opened.reader, opened.grouping
@@ -182,12 +184,12 @@ def _run(
         shown = int(choose_genes(GenesDataset.open(chosen.data), [plot])[0])
         if shown not in opened.genes:
             raise InputError(f"--plot {plot}: is not among the chosen genes; add it to --genes")
-    measured = job.measure_all(files, reader, opened.genes)
+    measured = checks.measure_all(files, reader, opened.genes)
     _say_size(opened)
     with progress("scoring") as update:
         table = job.score_peaks(reader, grouping, opened.genes, config, update)
-    found = job.agree(table, reader, grouping, opened.genes, config)
-    compared = job.compare_all(table, measured, grouping, config)
+    found = checks.agree(table, reader, grouping, opened.genes, config)
+    compared = checks.compare_all(table, measured, grouping, config)
     names = job.named(table, reader, grouping, opened.ids)
     result = {
         "variant": _plain(config.variants),
@@ -273,7 +275,7 @@ def _write(
 ) -> None:
     from cisoform.cli.common import to_plain
     from cisoform.genome.files import write_json
-    from cisoform.jobs import score as job
+    from cisoform.jobs.score_checks import draw_locus
     from cisoform.jobs.score_tracks import write_browser_tracks
 
     with result_folder(out, overwrite) as folder:
@@ -281,7 +283,7 @@ def _write(
         write_json(folder / "agreement.json", to_plain(found))
         write_json(folder / "score.json", to_plain(result))
         write_browser_tracks(folder, names, f"score_{config.variants[0]}")
-        job.draw_locus(folder, table, names, opened.reader, measured, config, shown)
+        draw_locus(folder, table, names, opened.reader, measured, config, shown)
 
 
 def _print(found: dict[str, Any], compared: list[dict[str, Any]]) -> None:

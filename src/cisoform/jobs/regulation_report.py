@@ -23,7 +23,8 @@ from cisoform.jobs.creformer_model import CREformerModel
 from cisoform.jobs.perturbation import perturb
 from cisoform.jobs.planted import Say, silent
 from cisoform.jobs.readings import open_reader
-from cisoform.jobs.score import ScoreConfig, agree, named, score_peaks
+from cisoform.jobs.score import ScoreConfig, named, score_peaks
+from cisoform.jobs.score_checks import agree
 from cisoform.report.readings_page import KnockoutRow, ReportResults, warnings_of
 from cisoform.report.regulatory_page import RegulatoryResults
 from cisoform.report.score_plots import LocusScores
