@@ -14,6 +14,7 @@ from tests.documents import REPOSITORY, commands, fenced
 SHORT = {
     "simulate": ["--genes", "40", "--tissues", "3"],
     "train": ["--set", "train.max_steps=6", "--set", "train.epochs=1"],
+    "attention": ["--permutations", "3", "--transcripts", "10"],
     "pretrain": ["--set", "train.max_steps=6", "--set", "train.epochs=1", "--draws", "10"],
     "evaluate": ["--draws", "10"],
     "ablate": ["--set", "train.max_steps=2", "--seeds", "1", "--fast-baselines", "--draws", "10"],
@@ -56,8 +57,8 @@ def test_every_block_runs(
         result = cli(*words[1:], *added(words))
         assert result.exit_code == 0, f"{' '.join(words)}\n{result.stderr}"
         ran.append(" ".join(words[1:3]))
-    for stage in ("build", "train", "evaluate", "ablate", "predict", "variants"):
-        assert ran.count(f"isoform {stage}") == 1, stage
+    for stage in ("build", "pretrain", "train", "evaluate", "attention", "ablate", "predict", "variants"):
+        assert ran.count(f"isoform {stage}") == 1 + (stage in ("train", "evaluate")), stage
     regulation = [name.removeprefix("regulation ") for name in ran if name.startswith("regulation")]
     assert regulation == [
         "build-regions",

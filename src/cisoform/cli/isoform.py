@@ -25,6 +25,7 @@ from cisoform.cli.common import (
     resolve_device,
     split_list,
 )
+from cisoform.cli.isoform_against import AgainstOption, add_rivals, load_rivals, print_against
 from cisoform.cli.isoform_train import add_commands as add_training
 from cisoform.errors import InputError
 
@@ -198,6 +199,7 @@ def evaluate(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write evaluation.json, predictions.tsv, report.html."),
     ] = None,
+    against: AgainstOption = None,
     average: AverageOption = 1,
     baselines: Annotated[bool, typer.Option(help="Fit and score the simple baselines too.")] = True,
     draws: Annotated[int, typer.Option("--draws", min=0, help="Bootstrap draws of the intervals.")] = 1000,
@@ -215,6 +217,7 @@ def evaluate(
     dataset = IsoformDataset.open(data)
     resolve_device(device)
     models = load_models(runs, device)
+    rivals = load_rivals(against or [], runs, device)
     config = EvaluationConfig(
         contrasts=tuple(contrast or ()),
         baselines=BaselineConfig() if baselines else None,
@@ -230,10 +233,13 @@ def evaluate(
         found.write(out)
         write_evaluation_report(found, out / "report.html", run_folders(runs))
         note(f"{out / 'report.html'}: open it in a browser")
+    if rivals:
+        add_rivals(found, rivals, (runs, against or []), config, average, out)
     if as_json:
         print_json(found.result)
     else:
         _print_evaluation(found)
+        print_against(found.result)
 
 
 def _print_evaluation(found: Evaluated) -> None:
