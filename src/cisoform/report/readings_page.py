@@ -22,8 +22,8 @@ from cisoform.report.style import CEILING, OURS, clean, new_figure
 Values = npt.NDArray[np.floating[Any]]
 GUIDANCE = (
     "A score of a peak says what the prediction of this model rests on. It is no proof that the peak acts in a cell.",
-    "Read `expression` first. Where the model does not beat the baselines, no reading of it means more than theirs.",
-    "`ablation` is the change of the prediction when the peak is closed: positive = the open peak raises the gene.",
+    "Read how expression is predicted first. Where the model does not beat the baselines, no reading of it means more than theirs.",
+    "`ablation` is how far the prediction falls when the peak is closed: positive = the open peak raises the gene.",
     "Compare peaks within a gene. Scores of two genes have no common scale.",
     "A difference is of interest where it is larger than that of matched control peaks and of the same direction in "
     "related groups.",
