@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from cisoform.benchmark.evaluation import EvaluationConfig
 from cisoform.data.build import build_isoform_dataset
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.errors import InputError
+from cisoform.features import cache as feature_cache
 from cisoform.features import sequences as cached
 from cisoform.features.sequences import sequence_table
 from cisoform.jobs.isoform_encoders import has_tables
@@ -239,6 +242,36 @@ def fill_shared(root: Path) -> SequenceTable:
         cached._GROUP_TOKENS, cached._SHARD_BYTES = before
     check(encoder, rows_of_ids(60), table.values, table.first)
     return table
+
+
+def fill_until_killed(root: Path) -> None:
+    """Fill a cache, and die by SIGKILL when the fifth shard is written but not yet in its place."""
+    renames: list[Path] = []
+    rename = feature_cache._rename
+
+    def die(source: Path, target: Path) -> None:
+        renames.append(source)
+        if len(renames) == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        rename(source, target)
+
+    feature_cache._rename = die
+    fill_shared(root)
+
+
+def test_a_process_that_is_killed_while_it_writes_harms_nobody(tmp_path: Path) -> None:
+    program = "import sys, pathlib; from tests.jobs.test_isoform_encoders import fill_until_killed; fill_until_killed(pathlib.Path(sys.argv[1]))"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=root, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob("*/shard-*"))) == 4 + 1 and len(list(tmp_path.glob("*/*.partial-*"))) == 1
+    before = {
+        path: path.stat().st_mtime_ns for path in tmp_path.glob("*/shard-*") if "partial" not in path.name
+    }
+    fill_shared(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in before} == before, (
+        "what was whole is used, not written again"
+    )
 
 
 def test_two_processes_fill_one_cache_at_a_time(tmp_path: Path) -> None:

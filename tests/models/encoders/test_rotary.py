@@ -203,6 +203,45 @@ def test_each_mode_lets_its_parameters_learn_and_no_other(mode: str) -> None:
     assert module.network.training == (mode != "frozen")
 
 
+@pytest.mark.parametrize("kind", ["esm2", "nt_v2"])
+@pytest.mark.parametrize("mode", ["frozen", "lora", "last", "full"])
+def test_gradients_reach_what_learns_and_nothing_else(mode: str, kind: str) -> None:
+    torch.manual_seed(0)
+    fields: dict[str, Any] = {
+        "learn": mode,
+        "lora_rank": 2,
+        "last_layers": 2,
+        "lora_targets": ("value", "ffn_in"),
+    }
+    small = RotaryConfig(
+        vocabulary=4107, dim=12, heads=3, layers=3, ffn=10, gated=True, ffn_bias=False, mask_token=2
+    )
+    config = Esm2Config(network=TINY, **fields) if kind == "esm2" else NtV2Config(network=small, **fields)
+    module = RotaryEncoder(config).train()
+    for _, layer in lora_layers(module.network):
+        torch.nn.init.normal_(layer.up)
+    found = module(tokens([0, 5, 6, 7, 2], [0, 9, 2])).states
+    if mode != "frozen":
+        (found * torch.randn_like(found)).sum().backward()
+    moved = {
+        n for n, value in module.network.named_parameters() if value.grad is not None and value.grad.any()
+    }
+    learning = {n for n, value in module.network.named_parameters() if value.requires_grad}
+    # A constant added to all keys of a query changes no softmax.
+    assert moved - {n for n in learning if n.endswith("key.bias")} == {
+        n for n in learning if not n.endswith("key.bias")
+    }
+    expected = {
+        "frozen": (),
+        "lora": tuple(f"layers.{n}.{p}." for n in range(3) for p in ("attention.value", "ffn_in")),
+        "last": ("layers.1.", "layers.2.", "norm."),
+        "full": ("embedding.", "layers.", "norm."),
+    }[mode]
+    assert all(n.startswith(expected) for n in learning) and bool(learning) == (mode != "frozen")
+    if mode == "lora":
+        assert {n.rpartition(".")[2] for n in learning} == {"up", "down"} and len(learning) == 3 * 2 * 2
+
+
 def test_pretrained_weights_enter_every_mode_and_corrections_start_at_nothing() -> None:
     source, shown = encoder(), tokens([0, 5, 6, 7, 2], [0, 9, 2])
     for mode in ("frozen", "full", "lora", "last"):
