@@ -98,8 +98,8 @@ def add_sections(page: Page, title: str, readings: Readings) -> None:
         page, f"{title}: At a glance", header, [[row[place] for place in keep] for row in rows], lost
     )
     page.text(
-        "`masters`, `features` and `transition` ask about factors, not genes, and are read on all chromosomes. The model was "
-        "trained for minutes: docs/results/readings.md says what a longer training reaches."
+        "`masters`, `features` and `transition` ask about factors, not genes, and are read on all chromosomes. "
+        "The model was trained for minutes: docs/results/readings.md says what a longer training reaches."
     )
     for name, reason in readings.failed.items():
         page.warning(f"The reading `{name}` could not be done here: {reason}")
