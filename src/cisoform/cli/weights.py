@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Inspect and convert released checkpoints.", no_args_is_help=True)
 
-KINDS = ("creformer", "esm2", "nt", "enformer", "borzoi")
+KINDS = ("creformer", "esm2", "nt", "enformer", "borzoi", "isoformer")
 
 
 @app.command(epilog="Example: cisoform weights inspect pretrained_models/transformer_1.pkl")
@@ -63,7 +63,7 @@ def _print_architecture(found: Architecture) -> None:
 def convert(
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="creformer, esm2, nt (NT-v2), enformer or borzoi."),
+        typer.Argument(metavar="KIND", help="creformer, esm2, nt (NT-v2), enformer, borzoi or isoformer."),
     ],
     source: Annotated[
         str,
@@ -90,6 +90,20 @@ def convert(
             help="enformer: gamma densities of its training, tensorflow or pytorch; without it what config.json says.",
         ),
     ] = None,
+    normalisation: Annotated[
+        Path | None,
+        typer.Option(
+            "--normalisation",
+            metavar="CSV",
+            help="isoformer: normalization_values.csv; without it the one beside the weights.",
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--drop", metavar="PREFIX", help="isoformer: leave out tensors of no known part; repeat."
+        ),
+    ] = None,
     sha256: Annotated[
         str | None,
         typer.Option("--sha256", metavar="HEX", help="Not creformer: what the weights file must hash to."),
@@ -101,10 +115,18 @@ def convert(
         raise InputError(
             f"{kind!r} is no kind of checkpoint that can be converted; choose from {', '.join(KINDS)}"
         )
-    _check_options(kind, {"--vocab": vocab, "--heads": heads, "--gamma": gamma, "--sha256": sha256})
+    options: dict[str, Any] = {
+        "--vocab": vocab,
+        "--heads": heads,
+        "--gamma": gamma,
+        "--normalisation": normalisation,
+        "--drop": drop or None,
+        "--sha256": sha256,
+    }
+    _check_options(kind, options)
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise InputError(f"{out}: already exists; remove it or choose another name")
-    found, lines = _converted(kind, source, out, vocab, heads, gamma, sha256)
+    found, lines = _converted(kind, source, out, options)
     if as_json:
         print_json(found)
         return
@@ -116,6 +138,7 @@ def convert(
 OPTIONS = {
     "creformer": ("--vocab", "--heads"),
     "enformer": ("--gamma", "--sha256"),
+    "isoformer": ("--normalisation", "--drop", "--sha256"),
     **dict.fromkeys(("esm2", "nt", "borzoi"), ("--sha256",)),
 }
 """Options of each kind."""
@@ -141,30 +164,50 @@ def _check_options(kind: str, given: dict[str, Any]) -> None:
 
 
 def _converted(
-    kind: str,
-    source: str,
-    out: Path,
-    vocab: Path | None,
-    heads: int | None,
-    gamma: Any,
-    sha256: str | None,
+    kind: str, source: str, out: Path, options: dict[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """What was found, and lines about it."""
+    sha256 = options["--sha256"]
     if kind == "creformer":
         from cisoform.jobs.convert_creformer import convert_creformer
 
-        assert vocab is not None
-        found = convert_creformer(Path(source), out, vocab, heads)
+        found = convert_creformer(Path(source), out, options["--vocab"], options["--heads"])
         return found, _creformer_lines(found)
     if kind in ("esm2", "nt"):
         from cisoform.jobs.convert_rotary import convert_rotary
 
         found = convert_rotary(source, out, "esm2" if kind == "esm2" else "nt_v2", sha256)
         return found, _rotary_lines(found)
+    if kind == "isoformer":
+        from cisoform.jobs.convert_isoformer import convert_isoformer
+
+        drop = options["--drop"] or ()
+        found = convert_isoformer(source, out, sha256, options["--normalisation"], drop)
+        return found, _isoformer_lines(found)
     from cisoform.jobs.convert_trunk import convert_trunk
 
-    found = convert_trunk(source, out, "enformer" if kind == "enformer" else "borzoi", sha256, gamma)
+    found = convert_trunk(
+        source, out, "enformer" if kind == "enformer" else "borzoi", sha256, options["--gamma"]
+    )
     return found, _trunk_lines(found)
+
+
+def _isoformer_lines(found: dict[str, Any]) -> list[str]:
+    parts = ", ".join(f"{part} {prefix}" for part, prefix in found["prefixes"].items())
+    lines = [
+        f"IsoFormer of {found['n_parameters']:,} parameters ({len(found['tissues'])} tissues; windows of "
+        f"{found['dna_window']:,} bp, RNA to {found['rna_max']:,} nt, proteins to {found['protein_max']:,} residues)",
+        f"sha256 of {found['file']}: {found['sha256']}",
+        f"prefixes: {parts}; head: {', '.join(found['head'])}",
+        *(f"assumed, as no published code says it: {line}" for line in found["assumed"]),
+        "outputs are on the scale of the released labels: a logarithm of TPM, its base and offset are not published",
+        f"{len(found['left_out'])} tensors that the model does not use were left out",
+    ]
+    if found["dropped"]:
+        lines.append(
+            f"{len(found['dropped'])} tensors were left out by --drop: {', '.join(found['dropped'][:3])}"
+        )
+    return lines
 
 
 def _rotary_lines(found: dict[str, Any]) -> list[str]:

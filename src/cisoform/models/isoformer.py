@@ -41,6 +41,8 @@ class IsoFormerConfig:
     `pool` over the positions of each branch: the mean (as published) or a learned attention per branch.
     `head_hidden`: width of a hidden layer (GELU before and after it); 0 = linear outputs, as published.
     `head_dropout` acts on what the outputs read.
+    `head_layers`: widths of hidden layers of a converted checkpoint, each with GELU behind it, read before the rest of
+    the head; their form is ours where a checkpoint does not say it.
     `group_tokens` bounds what an encoder is given at once (`encode_in_groups`); it changes speed, not results.
     """
 
@@ -52,6 +54,7 @@ class IsoFormerConfig:
     pool: Literal["mean", "attention"] = "mean"
     head_hidden: int = 0
     head_dropout: float = 0.0
+    head_layers: tuple[int, ...] = ()
     group_tokens: int | None = 32_768
 
     def __post_init__(self) -> None:
@@ -78,7 +81,11 @@ class IsoFormer(nn.Module):
             for name, dim in self.aggregator.branches.items()
         }
         self.pools = nn.ModuleDict(pools)
-        width = sum(self.aggregator.branches.values())
+        widths = [sum(self.aggregator.branches.values()), *config.head_layers]
+        self.before_head = nn.ModuleList(
+            nn.Linear(before, after) for before, after in zip(widths[:-1], widths[1:], strict=True)
+        )
+        width = widths[-1]
         self.hidden = nn.Linear(width, config.head_hidden) if config.head_hidden else None
         self.dropout = nn.Dropout(config.head_dropout)
         self.head = nn.Linear(config.head_hidden or width, config.tissues)
@@ -95,6 +102,8 @@ class IsoFormer(nn.Module):
 
     def _read(self, features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch tissues"]:
         """The outputs."""
+        for layer in self.before_head:
+            features = F.gelu(layer(features))
         if self.hidden is not None:
             features = F.gelu(self.hidden(F.gelu(features)))
         out: Tensor = self.head(self.dropout(features))

@@ -9,9 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from cisoform.errors import InputError
-from cisoform.genome.files import require_file
-from cisoform.weights import trunks
+from cisoform.genome.files import read_json, require_file
+from cisoform.weights import isoformer, trunks
 from cisoform.weights.enformer import stated_heads
+from cisoform.weights.isoformer_parts import find_parts
 from cisoform.weights.public import CONFIG_FILE, SCHEME, public_folder
 from cisoform.weights.restricted_pickle import list_globals, read_torch_pickle, tensors_of
 from cisoform.weights.rotary import NAMES, differences, our_name, read_config
@@ -33,7 +34,7 @@ class Architecture:
     """What the `config.json` beside a file says it is.
 
     Attributes:
-        name: "ESM-2", "Nucleotide Transformer v2", "Enformer" or "Borzoi".
+        name: "ESM-2", "Nucleotide Transformer v2", "Enformer", "Borzoi" or "IsoFormer".
         sizes: Width, layers and so on.
         left_out: Tensors that the network never uses.
         differences: What keeps the file from being that network, a line each.
@@ -105,7 +106,7 @@ def _inspect(path: Path) -> CheckpointInfo:
 def _architecture(path: Path, tensors: list[TensorInfo]) -> Architecture | None:
     """What the `config.json` beside a file says, if it is of a network that can be read."""
     shapes = {tensor.name: tensor.shape for tensor in tensors}
-    for described in (_rotary, _trunk):
+    for described in (_rotary, _trunk, _isoformer):
         try:
             return described(path.parent / CONFIG_FILE, shapes)
         except InputError:
@@ -138,6 +139,20 @@ def _trunk(path: Path, shapes: dict[str, tuple[int, ...]]) -> Architecture:
     sizes["bins"] = config.bins or 0
     wrong = trunks.differences(ours, config, stated_heads(fields))
     return Architecture(trunks.TRUNK_NAMES[kind], sizes, left_out, wrong)
+
+
+def _isoformer(path: Path, shapes: dict[str, tuple[int, ...]]) -> Architecture:
+    """The parts that were found; what is of none of them counts as a difference."""
+    fields = read_json(path)
+    if not isoformer.is_isoformer(fields):
+        raise InputError(f"{path}: is of no IsoFormer")
+    parts = find_parts(shapes)
+    sizes = {"tensors": len(shapes), "unknown": len(parts.unknown)}
+    if parts.head:
+        sizes |= {"outputs": shapes[f"{parts.head[-1]}.weight"][0], "head_layers": len(parts.head)}
+    for modality, prefix in parts.encoders.items():
+        sizes[f"{modality} under {prefix}"] = len(parts.of_encoder(modality, shapes))
+    return Architecture("IsoFormer", sizes, [], isoformer.problems_of(parts))
 
 
 def _safetensors(path: Path) -> list[TensorInfo]:

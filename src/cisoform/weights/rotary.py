@@ -159,6 +159,11 @@ def read_config(path: Path, kind: Kind | None = None) -> tuple[Kind, RotaryConfi
         InputError: If it is no rotary ESM-2 or NT-v2, or lacks a field.
     """
     fields = read_json(path, "config of the checkpoint")
+    return config_of(fields, path, kind)
+
+
+def config_of(fields: Any, path: Path, kind: Kind | None = None) -> tuple[Kind, RotaryConfig, bool]:
+    """As `read_config`, from the fields of the file."""
     if not isinstance(fields, dict) or fields.get("model_type") != "esm":
         said = fields.get("model_type") if isinstance(fields, dict) else None
         raise InputError(
