@@ -32,11 +32,11 @@ def load_rivals(against: Sequence[Path], runs: Sequence[Path], device: str) -> l
     Raises:
         InputError: If one is no run, or they are the very runs that are evaluated.
     """
-    from cisoform.jobs.isoform_model import IsoformModel
+    from cisoform.jobs.isoform_uncertainty import load_models
 
     if against and {path.resolve() for path in against} == {path.resolve() for path in runs}:
         raise InputError(f"--against {against[0]}: is what is evaluated; give another run")
-    return [IsoformModel.load(path, device) for path in against]
+    return load_models(against, device) if against else []
 
 
 def add_rivals(
