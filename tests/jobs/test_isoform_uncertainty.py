@@ -27,6 +27,7 @@ from cisoform.jobs.isoform_uncertainty import (
     run_folders,
     stored_calibration,
 )
+from tests.documents import REPOSITORY, commands
 
 Cli = Callable[..., Any]
 QUIET, LOUD = 0.1, 0.6
@@ -275,6 +276,24 @@ def test_one_plain_run_has_an_interval_only_if_asked_and_members_go_on(
     (out / "ensemble.json").write_text('{"members": ["../x"]}')
     with pytest.raises(InputError, match=r"ensemble.json: does not list"):
         run_folders([out])
+
+
+def test_the_commands_of_the_page_run(sim: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(sim)
+    short = {
+        "train": [*SHORT, "--set", "train.epochs=1", "--set", "train.patience=null", "--ensemble", 2],
+        "evaluate": ["--no-baselines", "--draws", 5],
+        "predict": ["--transcripts", "few.txt"],
+    }
+    ran = []
+    for words in commands("docs/uncertainty.md"):
+        words = ["page_ensemble" if word == "ensemble" else word for word in words]
+        result = cli(*words[1:], *short[words[2]])
+        assert result.exit_code == 0, f"{words}\n{result.stderr}"
+        ran.append(words[2])
+    assert ran == ["train", "train", "evaluate", "predict"]
+    assert "interval: 80%, calibrated on" in (sim / "predictions.tsv").read_text()[:1500]
+    assert "uncertainty.md" in (REPOSITORY / "docs/index.md").read_text()
 
 
 def test_runs_of_two_kinds_are_not_one_gaussian(ensemble: Path, sim: Path, cli: Cli, tmp_path: Path) -> None:
