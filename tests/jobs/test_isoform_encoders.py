@@ -23,7 +23,7 @@ from cisoform.errors import InputError
 from cisoform.features import cache as feature_cache
 from cisoform.features import sequences as cached
 from cisoform.features.sequences import sequence_table
-from cisoform.jobs.isoform_encoders import has_tables
+from cisoform.jobs.isoform_encoders import SharedTables, has_tables, use_tables
 from cisoform.jobs.isoform_evaluate import evaluate
 from cisoform.jobs.isoform_model import IsoformModel, predict
 from cisoform.jobs.isoform_train import choose_recipe, encode_once, prepare, train
@@ -116,6 +116,24 @@ def test_frozen_encoders_keep_the_public_weights_and_encode_once(
     again = prepare(dataset, choose_recipe("tiny", settings(weights), seed=1), "tiny")
     encode_once(again, "cpu")
     assert has_tables(again.task.model, again.source.config)  # type: ignore[arg-type]
+
+
+def test_models_of_the_same_weights_share_one_table(
+    dataset: IsoformDataset, weights: dict[str, Path], own_cache: Path
+) -> None:
+    shared: SharedTables = {}
+    runs = []
+    for seed, more in ((0, ()), (1, ()), (2, ("loader.rna_max=100",))):
+        runs.append(prepare(dataset, choose_recipe("tiny", settings(weights, *more), seed), "tiny"))
+        encode_once(runs[-1], "cpu", shared=shared)
+    models = [run.task.model for run in runs]
+    tables = [[encoder_of(model, name).table for name in ("rna", "protein")] for model in models]  # type: ignore[arg-type]
+    assert tables[0][0] is tables[1][0] and tables[0][1] is tables[1][1] is tables[2][1]
+    assert tables[2][0] is not tables[0][0] and len(shared) == 3
+    with torch.no_grad():
+        encoder_of(runs[0].task.model, "rna").network.norm.bias += 1  # type: ignore[arg-type]
+    use_tables(runs[0].task.model, dataset.samples, runs[0].source.rows, runs[0].source.config, shared=shared)  # type: ignore[arg-type]
+    assert len(shared) == 4
 
 
 @pytest.mark.parametrize("mode", ["full", "lora", "last"])

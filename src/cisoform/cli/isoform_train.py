@@ -25,6 +25,7 @@ from cisoform.cli.common import (
 if TYPE_CHECKING:
     from cisoform.data.isoform_dataset import IsoformDataset
     from cisoform.data.loader import LoaderConfig
+    from cisoform.jobs.isoform_encoders import SharedTables
     from cisoform.recipes import IsoformRecipe
     from cisoform.training.protocols import FitResult
 
@@ -72,11 +73,12 @@ def train(
     resolve_device(device)
     folders = member_folders(out, seed, ensemble)
     results: list[FitResult] = []
+    shared: SharedTables = {}
     for number, folder in folders.items():
         if ensemble > 1:
             note(f"{folder}: seed {number}, {len(results) + 1} of {ensemble}")
         again = resume and (ensemble == 1 or folder.exists())
-        results.append(_train_one(opened, chosen[number], recipe, folder, again, device))
+        results.append(_train_one(opened, chosen[number], recipe, folder, again, device, shared))
     if all(result.best_step is not None for result in results):
         calibrated = calibrate_runs([*folders.values()], opened, out, device)
         if not calibrated.calibrated.fits.all():
@@ -88,9 +90,15 @@ def train(
 
 
 def _train_one(
-    dataset: IsoformDataset, chosen: IsoformRecipe, recipe: str, out: Path, resume: bool, device: str
+    dataset: IsoformDataset,
+    chosen: IsoformRecipe,
+    recipe: str,
+    out: Path,
+    resume: bool,
+    device: str,
+    shared: SharedTables,
 ) -> FitResult:
-    """One run, with what it says on the way."""
+    """One run, with what it says on the way; runs of an ensemble share what frozen encoders make of sequences."""
     from cisoform.cli.training import TrainingBar
     from cisoform.jobs.isoform_train import encode_once, prepare
     from cisoform.jobs.isoform_train import train as run_training
@@ -104,7 +112,7 @@ def _train_one(
     if run.reading is not None:
         note(run.reading)
         with progress("encoding") as update:
-            encode_once(run, device, lambda done, total: update(done, total, "sequences"))
+            encode_once(run, device, lambda done, total: update(done, total, "sequences"), shared)
     with TrainingBar() as bar:
         return run_training(run, out, resume=resume, device=device, progress=bar)
 

@@ -17,12 +17,15 @@ from torch import Tensor
 from cisoform.data.loader import IsoformLoader, LoaderConfig
 from cisoform.data.samples import MODALITIES, IsoformSamples
 from cisoform.errors import InputError
-from cisoform.features.promoters import Update
+from cisoform.features.promoters import Update, state_hash
 from cisoform.features.sequences import sequence_table
 from cisoform.models.encoders import PretrainedConfig, PretrainedEncoder
+from cisoform.models.encoders.pretrained import SequenceTable
 from cisoform.models.isoformer import IsoFormer
 from cisoform.recipes import IsoformRecipe
 from cisoform.weights.pretrained import read_pretrained
+
+SharedTables = dict[tuple[object, ...], SequenceTable]
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def use_tables(
     loader: LoaderConfig,
     root: str | Path | None = None,
     update: Update | None = None,
+    shared: SharedTables | None = None,
 ) -> None:
     """Encode the sequences of some transcripts, or find them in the cache, for every frozen encoder of this kind.
 
@@ -131,12 +135,26 @@ def use_tables(
         loader: How they are shown.
         root: Folder of caches; None = the user's.
         update: Is told how many of how many sequences of a modality are done.
+        shared: Tables of other models for the same transcripts, which are used where weights and sequences are the
+            same; those made here are added.
     """
+    shared = {} if shared is None else shared
     for name in fixed_modalities(model, loader):
         encoder = model.encoders[name]
         assert isinstance(encoder, PretrainedEncoder)
-        shown = _sequences(samples, rows, loader, name)
-        encoder.use_table(sequence_table(encoder, shown, root, encoder.config.cache_precision, update))
+        key = _table_key(encoder, loader, name)
+        if key not in shared:
+            shown = _sequences(samples, rows, loader, name)
+            shared[key] = sequence_table(encoder, shown, root, encoder.config.cache_precision, update)
+        encoder.use_table(shared[key])
+
+
+def _table_key(encoder: PretrainedEncoder, loader: LoaderConfig, name: str) -> tuple[object, ...]:
+    """What decides what an encoder makes of given transcripts."""
+    config = encoder.config
+    form = config.kind, config.network, config.cache_precision
+    shown = (loader.dna_window, loader.dna_upstream) if name == "dna" else getattr(loader, f"{name}_max")
+    return name, form, shown, getattr(loader, f"{name}_tokens"), state_hash(encoder.network.state_dict())
 
 
 def _sequences(

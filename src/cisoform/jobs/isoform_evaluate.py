@@ -18,7 +18,7 @@ from cisoform.benchmark.metrics import GroupBootstrap, group_codes
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.errors import InputError
 from cisoform.genome.files import atomic_write, write_json
-from cisoform.jobs.isoform_encoders import use_tables
+from cisoform.jobs.isoform_encoders import SharedTables, use_tables
 from cisoform.jobs.isoform_model import FloatArray, IsoformModel, predict_distribution
 from cisoform.jobs.isoform_uncertainty import Calibrations, calibrate, predictive, uncertain
 
@@ -104,8 +104,9 @@ def evaluate(
     _check_columns(dataset, names)
     signal, where = dataset.samples.signal, dataset.path
     said = [line for model in models if model.tracks for line in model.tracks.check(signal, where)]
+    shared: SharedTables = {}
     for model in models:
-        use_tables(model.model, dataset.samples, rows, model.loader)
+        use_tables(model.model, dataset.samples, rows, model.loader, shared=shared)
     found = predict_distribution(models, dataset.samples, rows, average, update)
     if len(models) > 1:
         each = {f"run {number + 1}": found.means[number] for number in range(len(models))}

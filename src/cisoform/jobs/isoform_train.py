@@ -19,6 +19,7 @@ from cisoform.data.targets import TargetNormaliser
 from cisoform.errors import InputError
 from cisoform.features.promoters import Update
 from cisoform.jobs.isoform_encoders import (
+    SharedTables,
     fixed_modalities,
     has_tables,
     load_states,
@@ -222,20 +223,25 @@ def _specificity(
     return Specificity.fit(labels, normaliser.std.tolist(), columns)
 
 
-def encode_once(run: PreparedRun, device: str = "auto", update: Update | None = None) -> None:
+def encode_once(
+    run: PreparedRun, device: str = "auto", update: Update | None = None, shared: SharedTables | None = None
+) -> None:
     """Encode once what frozen encoders will be shown in training; nothing to do for any other model.
 
     Args:
         run: Of `prepare`.
         device: As everywhere.
         update: Is told how many starts, each alone and with every sample's tracks, or other sequences are encoded.
+        shared: As in `isoform_encoders.use_tables`, of other runs on the same data set.
     """
     model, source = cast(IsoFormer, run.task.model), run.source
     if run.by_state and not has_table(model):
         use_table(model.to(resolve_device(device)), run.dataset, source, run.valid_source, update)
     if fixed_modalities(model, source.config) and not has_tables(model, source.config):
         rows = np.union1d(source.rows, run.valid_source.rows)
-        use_tables(model.to(resolve_device(device)), run.dataset.samples, rows, source.config, update=update)
+        use_tables(
+            model.to(resolve_device(device)), run.dataset.samples, rows, source.config, None, update, shared
+        )
 
 
 def train(

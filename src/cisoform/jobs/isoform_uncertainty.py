@@ -18,7 +18,7 @@ from cisoform.benchmark.calibration import LEVELS, Calibration, Predictive, clai
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.errors import InputError
 from cisoform.genome.files import read_json, write_json
-from cisoform.jobs.isoform_encoders import use_tables
+from cisoform.jobs.isoform_encoders import SharedTables, use_tables
 from cisoform.jobs.isoform_model import Distribution, FloatArray, IsoformModel, predict_distribution
 
 CALIBRATION_FILE, ENSEMBLE_FILE = "calibration.json", "ensemble.json"
@@ -107,8 +107,9 @@ def calibrate(
         Of all models together; with `each`, then of every one. Columns with fewer than 20 labels are not calibrated.
     """
     rows = dataset.rows("valid")
+    shared: SharedTables = {}
     for model in models:
-        use_tables(model.model, dataset.samples, rows, model.loader)
+        use_tables(model.model, dataset.samples, rows, model.loader, shared=shared)
     found = predict_distribution(models, dataset.samples, rows, average, update)
     observed = labels(models[0], dataset, rows)
     sets = [[*range(len(models))], *([[n] for n in range(len(models))] if each else [])]
