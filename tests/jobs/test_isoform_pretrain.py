@@ -116,6 +116,33 @@ def test_an_isoformer_starts_from_it(dataset: IsoformDataset, tmp_path: Path) ->
         assert run.encoders[modality]["dataset_hash"] == dataset.hash
 
 
+def test_an_encoder_from_another_data_set_is_told_of(dataset: IsoformDataset, tmp_path: Path) -> None:
+    from cisoform.benchmark.evaluation import EvaluationConfig
+    from cisoform.jobs.isoform_evaluate import evaluate
+    from cisoform.jobs.isoform_model import IsoformModel
+    from cisoform.jobs.isoform_train import choose_recipe as isoform_recipe
+    from cisoform.jobs.isoform_train import prepare as prepare_isoformer
+    from cisoform.jobs.isoform_train import train
+
+    chosen, recipe = choose_recipe("tiny", "rna", SHORT)
+    pretrain(prepare(dataset, chosen, recipe), tmp_path / "rna", device="cpu")
+    settings = (
+        "model.rna.kind=nt_v2",
+        f"model.rna.weights={tmp_path / 'rna'}",
+        "model.rna.learn=full",
+        *SHORT,
+    )
+    train(prepare_isoformer(dataset, isoform_recipe("tiny", settings)), tmp_path / "run", device="cpu")
+    model = IsoformModel.load(tmp_path / "run")
+    config = EvaluationConfig(baselines=None, n_draws=0)
+    assert evaluate([model], dataset, "test", config).result["warnings"] == []
+    other = {"rna": {**model.about["encoders"]["rna"], "dataset_hash": "another"}}
+    (said,) = evaluate(
+        [replace(model, about={**model.about, "encoders": other})], dataset, "test", config
+    ).result["warnings"]
+    assert "the rna encoder was pre-trained on another data set" in said
+
+
 def test_a_resumed_run_ends_with_the_same_bytes(dataset: IsoformDataset, tmp_path: Path) -> None:
     settings = ("train.epochs=3", "train.checkpoint_every=2", "masking.limits.batch_size=4")
 

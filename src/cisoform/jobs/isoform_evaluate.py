@@ -196,6 +196,16 @@ def _warnings(models: Sequence[IsoformModel], dataset: IsoformDataset, split: st
             "a run was trained on another data set than the one it is scored on: make sure that none of the "
             "scored genes was among its training genes"
         )
+    started = {
+        (name, about.get("dataset_hash"))
+        for model in models
+        for name, about in model.about.get("encoders", {}).items()
+    }
+    for name in sorted({name for name, learnt_on in started if learnt_on not in (None, dataset.hash)}):
+        found.append(
+            f"the {name} encoder was pre-trained on another data set than the one it is scored on: make sure that none "
+            "of the scored sequences was among those it was trained on"
+        )
     if split in ("train", "all"):
         found.append(f"split {split!r} holds training transcripts: these scores say nothing about new ones")
     return found
