@@ -85,9 +85,14 @@ def test_dna_alone_does_not_see_the_signal(root: Path, cli: Cli) -> None:
     other = [" ".join(["3"] * 1029) if at % 3 == 2 else line for at, line in enumerate(lines)]
     (root / "other.txt").write_text("\n".join(other) + "\n")
     more = ("--variant", "all")
-    seen = [locus(root, cli, *more, text=text)["score"] for text in ("locus.txt", "other.txt")]
+    seen_whole = [locus(root, cli, *more, text=text) for text in ("locus.txt", "other.txt")]
+    seen = [one["score"] for one in seen_whole]
     alone = [locus(root, cli, *more, "--sequence-only", text=text) for text in ("locus.txt", "other.txt")]
     assert alone[0]["sequence_only"] and alone[0]["score"] == alone[1]["score"]
+    said = [
+        any("not measured" in text for text in one["agreement"]["warnings"]) for one in (*seen_whole, *alone)
+    ]
+    assert said == [False, False, True, True]
     for name in VARIANTS:
         assert not np.allclose(seen[0][name], seen[1][name], rtol=1e-3)
         assert not np.allclose(seen[0][name], alone[0]["score"][name], rtol=1e-3)
@@ -97,6 +102,11 @@ def test_tables_tracks_and_figures(root: Path, cli: Cli, cli_error: CliError, tm
     line = words(root, "--genes", FAR_APART, "--variant", "all", "--group-by", "cell_type", "--samples", 8)
     result = cli(*line, "--plot", "SYM20", "--out", tmp_path / "o")
     assert result.exit_code == 0 and "deletion > random" in result.stdout, result.stderr
+    printed = {line.split("  ")[0]: line.split()[-2:] for line in result.stdout.splitlines()}
+    agreement = json.loads((tmp_path / "o" / "agreement.json").read_text())
+    for name in ("accessibility", "nearness"):
+        moved = [agreement["faithfulness"][key][name]["above_random"] for key in ("deletion", "insertion")]
+        assert printed[f"{name} (baseline)"] == [f"{value:.3f}" for value in moved]
     assert "already exists" in cli_error(*line, "--out", tmp_path / "o")
     table = pl.read_parquet(tmp_path / "o" / "scores.parquet")
     assert table.columns == pl.read_csv(tmp_path / "o" / "scores.tsv", separator="\t").columns
@@ -112,7 +122,6 @@ def test_tables_tracks_and_figures(root: Path, cli: Cli, cli_error: CliError, tm
     }
     about = json.loads((tmp_path / "o" / "score.json").read_text())
     assert about["dataset_hash"] and about["seed"] == 0 and about["model"]["recipe"] == "none"
-    agreement = json.loads((tmp_path / "o" / "agreement.json").read_text())
     assert agreement["between"]["exact"]["exact"] == pytest.approx(1)
     assert set(agreement["with"]["ablation"]) == {"accessibility", "nearness"}
 

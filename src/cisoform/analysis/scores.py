@@ -6,6 +6,9 @@
     gradient  |gradient of the prediction x vector of the peak|, summed over the vector first
     ablation  prediction minus the prediction with the peak's signal at zero: positive = the open peak raises it
 
+Shown DNA alone every signal is a token "not measured", and `ablation` puts "measured, 0" in its place: it then says
+what knowing that a peak is closed does, and no peak counts as closed already.
+
 CREformer's text defines the score as AS(j) = sum over i of softmax_j(q_i k_j / sqrt(d)). The released function does
 not compute that. It splits the packed projection as if queries, keys and values were interleaved per head, so no
 head multiplies a query by a key (with 32 heads: 11 Q Q, 10 K K, 1 K V, 10 V V); it leaves out the LayerNorm before

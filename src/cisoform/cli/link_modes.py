@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cisoform.cli.common import note, print_json, print_table, progress
+from cisoform.cli.json_tables import json_tables
 from cisoform.cli.regulation_reading import Selection, open_selection, result_folder, write_tables
 from cisoform.errors import InputError
 
@@ -118,7 +119,7 @@ def _show(
     shown: Shown,
     tested: Mapping[str, Any] | None = None,
 ) -> None:
-    """Files into OUT, then the result on stdout; rows of links stand there if they have no other place."""
+    """Files into OUT, then the result on stdout; rows of links are in the JSON (`json_tables`)."""
     from cisoform.jobs.link_files import write_scored_pairs
 
     if shown.out is not None:
@@ -126,8 +127,8 @@ def _show(
             _write(folder, result, table)
             if tested:
                 write_scored_pairs(folder, tested["pairs"], tested["scores"])
-    elif table is not None and "baselines" not in result:
-        result = {**result, "rows": table.to_dicts()}
+    if table is not None and shown.as_json:
+        result = {**result, **json_tables({"rows": table}, shown.out, {"rows": "links.parquet"})}
     _print(result, shown.as_json)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from cisoform.cli import regulation_reading as reading
 from cisoform.cli.common import DeviceOption, JsonOption, SeedOption, note, print_json, progress
+from cisoform.cli.json_tables import json_tables
 from cisoform.errors import InputError
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def features(
         reading.write_tables(folder, tables)
         write_result(folder / "features.json", result)
     if as_json:
-        print_json(result)
+        print_json({**result, **json_tables(tables, out)})
         return
     typer.echo(
         f"{out}: {len(found.genes):,} genes in {len(found.groups):,} groups, score {variant}, form {form}, seed {seed}"

@@ -22,6 +22,7 @@ from cisoform.cli.common import (
     resolve_device,
     split_list,
 )
+from cisoform.cli.json_tables import json_tables
 from cisoform.errors import InputError
 
 if TYPE_CHECKING:
@@ -327,7 +328,8 @@ def _predict_genes(
         save_table(table, out)
     if as_json:
         unit = opened.about.get("expression")
-        print_json({"expression": unit, "n": table.height, **({} if out else {"rows": table.to_dicts()})})
+        place = (None, {}) if out is None else (out.parent, {"rows": out.name})
+        print_json({"expression": unit, "n": table.height, **json_tables({"rows": table}, *place)})
         return
     typer.echo(f"{out}: {len(chosen[1]):,} genes in {len(chosen[0]):,} groups")
 

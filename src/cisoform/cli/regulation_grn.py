@@ -13,6 +13,7 @@ import typer
 
 from cisoform.cli import regulation_reading as reading
 from cisoform.cli.common import DeviceOption, JsonOption, SeedOption, note, print_json, print_table, progress
+from cisoform.cli.json_tables import json_tables
 from cisoform.errors import InputError
 
 if TYPE_CHECKING:
@@ -231,8 +232,8 @@ def _run(
         if out is not None:
             _write(out, overwrite, frames, result)
     if as_json:
-        rows = {name: frames[name].to_dicts() for name in ("factors", "edges", "triplets")}
-        print_json({**result, **({} if out else rows)})
+        shown = {name: frames[name] for name in ("factors", "edges", "triplets")}
+        print_json({**result, **json_tables(shown, out)})
         return
     typer.echo(f"{out}: {frames['edges'].height:,} edges of {network.called.sum()} factors that act")
     _print(frames, result)

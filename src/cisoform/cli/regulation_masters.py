@@ -10,6 +10,7 @@ import typer
 from cisoform.cli import regulation_features as shared
 from cisoform.cli import regulation_reading as reading
 from cisoform.cli.common import DeviceOption, JsonOption, SeedOption, note, print_json, print_table, progress
+from cisoform.cli.json_tables import json_tables
 from cisoform.errors import InputError
 
 if TYPE_CHECKING:
@@ -179,7 +180,10 @@ def _finish(
         columns = ["label", "tf", "rank", "coefficient", "stability"]
         head = found.table.filter((pl.col("reading") == found.primary) & (pl.col("rank") <= k))
         others = {name: one for name, one in heads.items() if name != found.primary}
-        print_json({**result, "masters": head.select(columns).to_dicts(), "other_readings": others})
+        first = {"masters": head.select(columns).to_dicts(), "other_readings": others}
+        print_json(
+            {**result, **first, **json_tables({"rows": found.table}, out, {"rows": "masters.parquet"})}
+        )
         return
     typer.echo(
         f"{out}: {len(factors.names):,} factors in {len(result['labels'])} labels, by {found.primary}, "

@@ -77,7 +77,11 @@ LabelsOption = Annotated[
     typer.Option("--labels", metavar="TSV", help="Labels for --group-by; its first column names the groups."),
 ]
 SequenceOnlyOption = Annotated[
-    bool, typer.Option("--sequence-only", help="Show the DNA alone: every signal as not measured.")
+    bool,
+    typer.Option(
+        "--sequence-only",
+        help="Show the DNA alone: every signal as not measured (ablation: against measured and 0).",
+    ),
 ]
 OutDirOption = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Folder for tables and figures.")

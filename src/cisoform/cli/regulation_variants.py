@@ -19,6 +19,7 @@ from cisoform.cli.common import (
     print_table,
     progress,
 )
+from cisoform.cli.json_tables import json_tables
 
 if TYPE_CHECKING:
     from cisoform.cli.regulation_reading import Opened
@@ -121,8 +122,8 @@ def variants(
     if out is not None:
         _write(found, result, out, overwrite)
     if as_json:
-        tables = {"rows": found.effects.to_dicts(), "variants": found.variants.to_dicts()}
-        print_json({**result, **({} if out else tables)})
+        tables = {"rows": found.effects, "variants": found.variants}
+        print_json({**result, **json_tables(tables, out, {"rows": "effects.parquet"})})
         return
     _print(found, opened, out)
 

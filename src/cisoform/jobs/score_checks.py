@@ -72,6 +72,11 @@ def warnings_of(found: Mapping[str, Any], reader: Reader | LocusReader) -> list[
         warnings.append(
             "the text holds no TSS: distances are counted from the midpoint of the peak nearest to it"
         )
+    if reader.sequence_only and ("ablation" in found["with"] or "faithfulness" in found):
+        warnings.append(
+            "shown without signal, ablation compares a signal that is not measured with one that is measured and 0; "
+            "deletion and insertion close peaks in the same way"
+        )
     for name, by in found["with"].items():
         value = by["accessibility"]["spearman"]
         if value is not None and abs(value) > _CLOSE:
