@@ -26,7 +26,7 @@ import polars as pl
 from scipy.stats import spearmanr
 
 from cisoform.analysis.perturbation import SignalEdit
-from cisoform.cli.regulation_perturb import read_mode
+from cisoform.cli.perturb_choice import read_mode
 from cisoform.cli.regulation_reading import Opened, Selection, open_selection
 from cisoform.genome.motifs import Motif, read_motifs
 from cisoform.jobs.chosen_peaks import choose_by_motifs, peaks_of_genes

@@ -130,6 +130,11 @@ def test_controls_and_means_over_labels(reader: Reader) -> None:
     assert again.equals(single)
     known = single.drop_nulls("p")
     assert known.height and set(known["p"].round(6)) <= {0.2, 0.4, 0.6, 0.8, 1.0}
+    undrawn = perturb(reader, grouping, genes, edit, n_controls=4, n_draws=0, seed=1)
+    assert (
+        undrawn.table.drop("p").equals(single.drop("p")) and undrawn.table["p"].null_count() == single.height
+    )
+    assert undrawn.groups["p"].null_count() == undrawn.groups.height
     other = perturb(reader, grouping, genes, edit, n_controls=4, seed=2).table
     assert not other["control_mean"].equals(single["control_mean"])
     assert joint.groups.height == len(named.labels) and joint.groups["genes"].max() <= len(genes)

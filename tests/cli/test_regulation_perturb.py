@@ -100,6 +100,15 @@ def test_tables_of_a_knock_out_and_a_screen(
     about = json.loads((tmp_path / "o" / "perturbation.json").read_text())
     assert about["dataset_hash"] and about["seed"] == 0 and about["mode"] == "zero"
     assert pl.read_parquet(tmp_path / "o" / "peaks.parquet").height == about["n_peaks"]
+    assert all((tmp_path / "o" / f"effects.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
+    told = json.loads(cli(*line, "--overwrite", "--json").stdout)
+    assert told["rows"] == table.to_dicts() and told["tables"]["rows"] == {
+        "n_rows": table.height,
+        "file": str(tmp_path / "o" / "effects.parquet"),
+        "printed": True,
+    }
+    alone = words(root, "--peaks-of", gene, "--genes", gene, "--each", "--out", tmp_path / "e")
+    assert cli(*alone).exit_code == 0 and (tmp_path / "e" / "screen.png").stat().st_size > 1000
     each = rows(cli(*words(root, "--peaks-of", gene, "--genes", gene, "--each", "--json")))
     assert each["start"].n_unique() == about["n_peaks"]
 
@@ -224,6 +233,8 @@ def test_inserting_a_peak_that_was_left_out_gives_the_whole_locus(root: Path, cl
     table = rows(cli(*locus_words(root, "knockin", "three.txt", 2, *more)))
     whole = json.loads(cli(*locus_words(root, "predict", "four.txt", 3, "--json")).stdout)["expression"]
     part = json.loads(cli(*locus_words(root, "predict", "three.txt", 2, "--json")).stdout)["expression"]
+    drawn = cli(*locus_words(root, "knockin", "three.txt", 2, *more, "--out", root / "inserted"))
+    assert drawn.exit_code == 0 and (root / "inserted" / "effects.png").is_file(), drawn.stderr
     assert table["after"][0] == pytest.approx(whole, abs=1e-5) and table["tss_peak"][0] == 3
     assert table["before"][0] == pytest.approx(part, abs=1e-5) and abs(whole - part) > 1e-6
 

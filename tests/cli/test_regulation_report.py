@@ -55,6 +55,20 @@ def test_the_page_has_every_section_and_its_numbers(
     assert made[2].hash in text and "--motifs FILE" in text and found["knockout"] is None
     assert all(warning.split("`")[0][:40] in text for warning in found["warnings"])
     assert "already exists" in cli(*words(made, "--out", tmp_path / "page")).stderr
+    assert (
+        found["report"] == str(tmp_path / "page" / "report.html")
+        and found["facts"]["data set hash"] == made[2].hash
+    )
+    assert {**json.loads((tmp_path / "page" / "report.json").read_text()), "report": found["report"]} == found
+    headline = found["expression"]["parts"][found["expression"]["headline"]]["scores"]["model"]
+    assert f"{number(headline['pearson']):.3f}" in text
+    for name in ("peaks", "links"):
+        assert found[name] and all(row["gene"] in text and row["peak"] in text for row in found[name])
+    strongest = [abs(row["ablation"]) for row in found["peaks"]]
+    assert strongest == sorted(strongest, reverse=True)
+    lost = [one for one in found["expression"]["verdicts"] if one["decided"] and not one["won"]]
+    assert len([text for text in found["warnings"] if "loses to a baseline" in text]) == len(lost) > 0
+    assert len(found["commands"]) > 3
 
 
 def test_low_coverage_few_groups_and_no_held_out_genes_are_warned_of(

@@ -10,6 +10,7 @@ import typer
 
 from cisoform.cli import regulation_reading as reading
 from cisoform.cli.common import note, print_json, print_table, progress, split_list
+from cisoform.cli.json_tables import json_tables
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cisoform.jobs.chosen_peaks import ChosenPeaks
 
 _SHOWN = 20
+_FILES = {"rows": "effects.parquet", "rounds_rows": "rounds.parquet"}
 
 
 def run_insert(opened: Opened, path: Path, out: Path | None, overwrite: bool, as_json: bool) -> None:
@@ -36,9 +38,9 @@ def run_insert(opened: Opened, path: Path, out: Path | None, overwrite: bool, as
         )
     result = {"perturbation": "insert", "inserted": kept, "dropped": dropped, **opened.provenance}
     peaks = ChosenPeaks.of_ids(kept)
-    _write({"effects": table, "peaks": peaks.table}, result, out, overwrite)
+    _write({"effects": table, "peaks": peaks.table}, result, out, overwrite, opened.grouping.column)
     if as_json:
-        print_json({**result, **({} if out else {"rows": table.to_dicts()})})
+        print_json({**result, **json_tables({"rows": table}, out, _FILES)})
         return
     print_table(table.columns, table.rows())
     _say(table.height, out)
@@ -86,14 +88,14 @@ def run_perturbation(
                 "than edited ones, so no controls"
             )
     tables = {"effects": found.table, "peaks": peaks.table, "groups": found.groups}
-    rows = {"rows": found.table.to_dicts()} if as_json and not out else {}
+    shown = {"rows": found.table}
     if rounds is not None:
         with progress("propagating") as update:
             tables["rounds"] = rounds(update)
-        rows |= {"rounds_rows": tables["rounds"].to_dicts()} if rows else {}
-    _write(tables, result, out, overwrite)
+        shown["rounds_rows"] = tables["rounds"]
+    _write(tables, result, out, overwrite, opened.grouping.column)
     if as_json:
-        print_json({**result, **rows})
+        print_json({**result, **json_tables(shown, out, _FILES)})
         return
     order = found.table.sort(found.table["difference"].abs(), descending=True).head(_SHOWN)
     columns = ["gene_name", opened.grouping.column, "before", "after", "difference", "edited_peaks"]
@@ -117,20 +119,23 @@ def run_screen(
         table = _screened(opened, edit, None)
     else:
         from cisoform.data.partial import WORK, partial_folder
+        from cisoform.report.files import save_figure
+        from cisoform.report.perturb_plots import screen_figure
 
         reading.check_out(out, overwrite)
         with partial_folder(out, _settings(opened, edit, result), overwrite=overwrite) as folder:
             table = _screened(opened, edit, folder.path / WORK)
             _write_into(folder.path, {"effects": table, "peaks": peaks.table}, result)
             _draw_tracks(folder.path, table, opened.grouping.column)
+            save_figure(screen_figure(table, opened.grouping.column, _title(result)), folder.path / "screen")
             folder.publish(overwrite)
     if as_json:
-        print_json({**result, **({} if out else {"rows": table.to_dicts()})})
+        print_json({**result, **json_tables({"rows": table}, out, _FILES)})
         return
     order = table.sort(table["difference"].abs(), descending=True).head(_SHOWN)
     columns = ["gene_name", opened.grouping.column, "chrom", "start", "end", "before", "after", "difference"]
     print_table(columns, order.select(columns).rows())
-    _say(table.height, out)
+    _say(table.height, out, "screen")
 
 
 def _draw_tracks(folder: Path, table: pl.DataFrame, column: str) -> None:
@@ -170,19 +175,30 @@ def _settings(opened: Opened, edit: SignalEdit, result: dict[str, Any]) -> dict[
     return {"result": to_plain(result), "numbers": digest.hexdigest()}
 
 
-def _say(rows: int, out: Path | None) -> None:
+def _say(rows: int, out: Path | None, figure: str = "effects") -> None:
     if out is not None:
-        typer.echo(f"{out}: {rows:,} rows in effects.parquet and effects.tsv")
+        typer.echo(f"{out}: {rows:,} rows in effects.parquet and effects.tsv; figure {figure}.png")
     elif rows > _SHOWN:
         typer.echo(f"the {_SHOWN} largest of {rows:,}; all of them with --out DIR or --json")
 
 
 def _write(
-    tables: dict[str, pl.DataFrame], result: dict[str, Any], out: Path | None, overwrite: bool
+    tables: dict[str, pl.DataFrame], result: dict[str, Any], out: Path | None, overwrite: bool, column: str
 ) -> None:
+    from cisoform.report.files import save_figure
+    from cisoform.report.perturb_plots import effects_figure
+
     if out is not None:
         with reading.result_folder(out, overwrite) as folder:
             _write_into(folder, tables, result)
+            save_figure(effects_figure(tables["effects"], column, _title(result)), folder / "effects")
+
+
+def _title(result: dict[str, Any]) -> str:
+    """What was done, in words."""
+    of = "+".join(result.get("tf") or []) or f"{result.get('n_peaks', len(result.get('inserted', [])))} peaks"
+    mode = "" if result.get("mode", "zero") == "zero" else f" ({result['mode']})"
+    return f"{result['perturbation']} of {of}{mode}"
 
 
 def _write_into(folder: Path, tables: dict[str, pl.DataFrame], result: dict[str, Any]) -> None:

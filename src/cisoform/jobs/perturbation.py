@@ -52,6 +52,7 @@ def perturb(
     edit: SignalEdit,
     *,
     n_controls: int = 20,
+    n_draws: int | None = None,
     seed: int = 0,
     update: Update | None = None,
 ) -> Perturbation:
@@ -62,8 +63,9 @@ def perturb(
         grouping: Groups that take part.
         genes: Genes; those without an edited peak in reach are left out.
         edit: What is edited.
-        n_controls: Draws behind every p-value, and controls of every gene (at most 5, as many as there are peaks to
-            choose from for an edited one); 0 = none.
+        n_controls: Controls of every gene (at most 5, as many as there are peaks to choose from for an edited one);
+            0 = none.
+        n_draws: Draws behind every p-value; None = `n_controls`, 0 = no p-values, which halves the time.
         seed: Of their draw.
         update: Is told how far it is.
 
@@ -72,12 +74,11 @@ def perturb(
     """
     genes = touched_genes(reader, genes, edit.peaks)
     n_others = min(n_controls, NEAREST)
-    totals = Totals.empty(len(genes), len(grouping.labels), n_others, n_controls)
+    n_draws = n_controls if n_draws is None else n_draws
+    totals = Totals.empty(len(genes), len(grouping.labels), n_others, n_draws)
     signal = mean_signal(reader, grouping.groups)
     edited = EditedPeaks(reader, edit)
-    others, draws = (
-        _StandIns(edit, signal, n, seed, own) for n, own in ((n_others, False), (n_controls, True))
-    )
+    others, draws = (_StandIns(edit, signal, n, seed, own) for n, own in ((n_others, False), (n_draws, True)))
     done, total = 0, len(genes) * len(grouping.groups)
     for inputs in _batches(reader, grouping, genes):
         row = np.searchsorted(genes, inputs.gene.cpu().numpy())

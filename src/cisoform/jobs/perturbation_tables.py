@@ -120,7 +120,7 @@ def gene_table(reader: AnyReader, grouping: Grouping, genes: Ints, totals: Total
         "control_mean": _or_null(controls, known, "mean"),
         "control_sd": _or_null(controls, known, "std"),
         "p": [
-            p_value(value, row) if there else None
+            p_value(value, row) if there and len(row) else None
             for value, row, there in zip(difference.tolist(), draws, known.tolist(), strict=True)
         ],
     }
@@ -172,7 +172,7 @@ def group_table(grouping: Grouping, totals: Totals) -> pl.DataFrame:
                 "genes_with_controls": int(known.sum()),
                 "mean_absolute_difference": float(change.mean()),
                 "control_mean_absolute_difference": float(controls.mean()) if there else None,
-                "p": p_value(float(change[known].mean()), draws) if there else None,
+                "p": p_value(float(change[known].mean()), draws) if there and len(draws) else None,
             }
         )
     return pl.DataFrame(rows)
