@@ -231,6 +231,7 @@ def test_haplotypes_stand_together(trained: Trained, cli: Cli, tmp_path: Path) -
 
 @pytest.mark.parametrize("haplotypes", [False, True])
 def test_the_size_of_blocks_changes_nothing(trained: Trained, tmp_path: Path, haplotypes: bool) -> None:
+    from cisoform.jobs.isoform_expression import ModelExpression
     from cisoform.jobs.isoform_model import IsoformModel
     from cisoform.jobs.isoform_variants import IsoformVariants, VariantOptions
 
@@ -246,7 +247,7 @@ def test_the_size_of_blocks_changes_nothing(trained: Trained, tmp_path: Path, ha
     found = []
     for size in (1, 7, 2000):
         options = VariantOptions(haplotypes=haplotypes, block=size)
-        work = IsoformVariants.open([IsoformModel.load(trained.run)], *files, options)
+        work = IsoformVariants.open(ModelExpression([IsoformModel.load(trained.run)]), *files, options)
         parts = list(work.parts())
         found.append([pl.concat([getattr(part, name) for part in parts]) for name in ("effects", "records")])
         assert (len(parts) > 1) == (size < 2000)

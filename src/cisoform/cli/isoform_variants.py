@@ -22,7 +22,11 @@ from cisoform.cli.common import (
 from cisoform.errors import InputError
 
 RunsArgument = Annotated[
-    list[Path], typer.Argument(metavar="RUN...", help="Run folder of `isoform train`; several = an ensemble.")
+    list[Path],
+    typer.Argument(
+        metavar="RUN...",
+        help="Run folder of `isoform train`, or folder of an ensemble; several = an ensemble.",
+    ),
 ]
 VcfOption = Annotated[Path, typer.Option("--vcf", metavar="FILE", help="Variants: VCF, gzip or not.")]
 TableOption = Annotated[
@@ -100,7 +104,8 @@ def variants(
         check_table_path("--out", path, overwrite)
     _check_choice("--resplice", resplice, (None, "skip", "retain"))
     _check_choice("--nmd", nmd, ("auto", "on", "off"))
-    from cisoform.jobs.isoform_uncertainty import load_models
+    from cisoform.jobs.isoform_expression import ModelExpression
+    from cisoform.jobs.isoform_uncertainty import load_models, run_folders
     from cisoform.jobs.isoform_variants import IsoformVariants, VariantOptions
 
     resolve_device(device)
@@ -110,10 +115,11 @@ def variants(
         resplice=resplice,
         nmd={"auto": None, "on": True, "off": False}[nmd],
         nmd_bp=nmd_distance,
-        average=average,
         code_table=genetic_code,
     )
-    work = IsoformVariants.open(models, genome, annotation, vcf, options)
+    work = IsoformVariants.open(ModelExpression(models, average), genome, annotation, vcf, options)
+    said = [line for model in models if model.tracks is not None for line in model.tracks.check(None, vcf)]
+    work.warnings += dict.fromkeys(said)
     alleles, terms, transcripts, rows, predicted = Counter[str](), Counter[str](), set[str](), 0, 0
     with table_parts(out) as add_effects, table_parts(report) as add_records, progress("variants") as update:
         for part in work.parts(update):
@@ -135,7 +141,7 @@ def variants(
         "n_predicted": predicted,
         "models": [
             {"run": run, **{name: model.about.get(name) for name in ("recipe", "seed", "dataset_hash")}}
-            for run, model in zip(runs, models, strict=True)
+            for run, model in zip(run_folders(runs), models, strict=True)
         ],
         "scale": "log1p",
         "nmd": work.nmd,

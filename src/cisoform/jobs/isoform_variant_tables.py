@@ -14,7 +14,6 @@ from cisoform.analysis.isoform_variants import GONE, Effects
 from cisoform.genome.annotate import Structures
 from cisoform.genome.transcripts import TranscriptSet
 from cisoform.genome.vcf_records import Records
-from cisoform.jobs.isoform_model import IsoformModel
 
 Numbers = npt.NDArray[np.float64]
 
@@ -25,14 +24,6 @@ _NUMBERS = (
     "protein_length",
     "protein_length_alternative",
 )
-
-
-def transcript_columns(models: Sequence[IsoformModel]) -> list[int]:
-    """Transcript-level columns of models that predict the same; all if there are none."""
-    if not models:
-        return []
-    columns = models[0].columns
-    return [i for i, c in enumerate(columns) if c.level == "transcript"] or list(range(len(columns)))
 
 
 def effects_table(
@@ -53,7 +44,7 @@ def effects_table(
         structures: The same.
         haplotypes: Units are haplotypes: add how many alleles each has, and who carries it.
         tissues: Names of the predicted columns; None = no expression.
-        values: log1p expression `(models, versions, tissues)`.
+        values: log1p expression `(members, versions, tissues)`.
     """
     rows = effects.annotated.transcript.tolist()
     about = transcripts.table[rows] if rows else transcripts.table.clear()

@@ -7,7 +7,7 @@ predicted, and the tables come out part by part.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -45,8 +45,8 @@ from cisoform.genome.vcf_records import (
     Records,
     contig_lengths,
 )
-from cisoform.jobs.isoform_model import IsoformModel, predict
-from cisoform.jobs.isoform_variant_tables import effects_table, records_table, transcript_columns
+from cisoform.jobs.isoform_expression import Expression
+from cisoform.jobs.isoform_variant_tables import effects_table, records_table
 
 Numbers = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
@@ -70,7 +70,6 @@ class VariantOptions:
         resplice: `skip` or `retain` beside a lost splice site; None = splice at the old borders.
         nmd: Whether the 50-55 nt rule is applied; None = where half of the coding transcripts have introns.
         nmd_bp: Its distance.
-        average: Windows to average over (`isoform_model.predict`).
         code_table: NCBI genetic code of the nuclear genome.
         block: Alleles that are worked on at a time; the result does not depend on it.
     """
@@ -79,7 +78,6 @@ class VariantOptions:
     resplice: str | None = None
     nmd: bool | None = None
     nmd_bp: int = NMD_BP
-    average: int = 1
     code_table: int = 1
     block: int = BLOCK
 
@@ -104,7 +102,7 @@ class IsoformVariants:
     """Files that fit together and how to read them; `parts` does the work.
 
     Attributes:
-        models: One model, or an ensemble, of which mean and interval are given; none = consequences alone.
+        model: Predicts expression; mean and interval of an ensemble. None = consequences alone.
         genome: The genome.
         annotation: Its transcripts.
         vcf: Variants.
@@ -113,7 +111,7 @@ class IsoformVariants:
         warnings: Lines for the user; complete once the last part is out.
     """
 
-    models: Sequence[IsoformModel]
+    model: Expression | None
     genome: Genome
     annotation: Annotation
     vcf: Path
@@ -124,7 +122,7 @@ class IsoformVariants:
     @classmethod
     def open(
         cls,
-        models: Sequence[IsoformModel],
+        model: Expression | None,
         genome_path: Path,
         annotation_path: Path,
         vcf: Path,
@@ -133,14 +131,10 @@ class IsoformVariants:
         """Read what all parts need, and look at every line of the VCF file.
 
         Raises:
-            InputError: If a file is damaged, annotation and genome do not fit, models predict different tissues, or
-                no allele of a small file can be scored.
+            InputError: If a file is damaged, annotation and genome do not fit, or no allele of a small file can be
+                scored.
         """
         options = options or VariantOptions()
-        if len({model.normaliser.columns for model in models}) > 1:
-            raise InputError(
-                "the models predict different tissues; give runs that were trained on the same columns"
-            )
         genome = Genome.open(genome_path)
         n_alleles = count_alleles(vcf)
         if n_alleles <= options.block:  # before the annotation of a large genome is read
@@ -151,12 +145,8 @@ class IsoformVariants:
         step = max(1, len(annotation) // CHECKED)
         some = annotation.take(np.arange(0, len(annotation), step))
         checked = build_transcripts(some, genome, options.code_table)
-        found = cls(models, genome, annotation, vcf, n_alleles, options)
+        found = cls(model, genome, annotation, vcf, n_alleles, options)
         found.warnings += [found._chromosomes.text, *dropped_warnings(checked)]
-        for model in models:
-            if model.tracks is not None:
-                found.warnings += model.tracks.check(None, vcf)
-        found.warnings = list(dict.fromkeys(found.warnings))
         return found
 
     @property
@@ -169,24 +159,10 @@ class IsoformVariants:
         names = self.annotation.transcripts["chrom"].unique(maintain_order=True)
         return map_chromosomes(names, self.genome.chroms)
 
-    @cached_property
-    def reach(self) -> tuple[int, int]:
-        """Bases before the start, and from it on, that some model reads."""
-        up = down = 0
-        for model in self.models:
-            loader = model.loader
-            if "dna" in loader.modalities and model.model.config.dna is not None:
-                before = loader.dna_window // 2 if loader.dna_upstream is None else loader.dna_upstream
-                up, down = max(up, before), max(down, loader.dna_window - before)
-        jitter = self._jitter if up + down else 0
-        return up + jitter, down + jitter
-
     @property
-    def _jitter(self) -> int:
-        """Bases by which windows move where several are averaged."""
-        if self.options.average == 1:
-            return 0
-        return max(8, *(model.loader.augmentation.tss_jitter for model in self.models), 0)
+    def reach(self) -> tuple[int, int]:
+        """Bases before the start, and from it on, that the model reads."""
+        return (0, 0) if self.model is None else self.model.reach
 
     @cached_property
     def _spans(self) -> Spans:
@@ -259,16 +235,8 @@ class IsoformVariants:
             structures=structures,
         )
         values = self._values(effects, transcripts, chromosome, update)
-        tissues = [self.models[0].columns[i].name for i in transcript_columns(self.models)]
-        table = effects_table(
-            effects,
-            records,
-            transcripts,
-            structures,
-            options.haplotypes,
-            tissues if self.models else None,
-            values,
-        )
+        tissues = None if self.model is None else self.model.tissues
+        table = effects_table(effects, records, transcripts, structures, options.haplotypes, tissues, values)
         return Part(table, records_table(records, effects), len(effects.versions))
 
     def _transcripts(self, records: Records) -> TranscriptSet:
@@ -291,23 +259,21 @@ class IsoformVariants:
         chromosome: Callable[[str], Codes],
         update: Callable[[float], None],
     ) -> Numbers:
-        """log1p expression `(models, versions, tissues)`, a bounded number of windows at a time."""
-        models, versions = self.models, effects.versions
-        columns = transcript_columns(models)
-        values = np.zeros((len(models), len(versions), len(columns)))
-        if not models:
-            return values
-        origin, margin = origin_of(transcripts), self._jitter + _MARGIN_BP
-        size = max(64, WINDOW_BYTES // (2 * (max(self.reach) + margin)))
+        """log1p expression `(members, versions, tissues)`, a bounded number of windows at a time."""
+        model, versions = self.model, effects.versions
+        if model is None:
+            return np.zeros((0, len(versions), 0))
+        values = np.zeros((model.members, len(versions), len(model.tissues)))
+        origin, reach = origin_of(transcripts), model.reach
+        size = max(64, WINDOW_BYTES // (2 * max(*reach, 1)))
         for low in range(0, len(versions), size):
             some = versions[low : low + size]
-            samples = edited_samples(some, origin, chromosome, *self.reach, margin)
 
             def told(done: int, total: int, low: int = low, n: int = len(some)) -> None:
                 update((low + n * done / max(total, 1)) / len(versions))
 
-            found = predict(models, samples, average=self.options.average, update=told, strict=False)
-            values[:, low : low + size] = found[:, :, columns]
+            samples = edited_samples(some, origin, chromosome, *reach, _MARGIN_BP)
+            values[:, low : low + size] = model.values(samples, told)
         return values
 
 
