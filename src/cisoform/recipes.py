@@ -232,8 +232,9 @@ def paper() -> IsoformRecipe:
     DNA-centred branch of cross-attention with 8 heads, mean over positions, linear outputs; Adam at 3e-5, batches
     of 64, mean squared error, the best of the validation part kept (split off 5 % for it when building). Schedule
     and length of training are not published; constant and up to 20 epochs are our choice. The pre-trained
-    encoders (Enformer, NT-v2, ESM-2) are not part of it yet: convolutional encoders of the same resolution (128
-    bp, 6 nt, 1 residue) stand in for them, so do not expect the published scores.
+    encoders (Enformer, NT-v2, ESM-2) are not part of it: convolutional encoders of the same resolution (128 bp, 6
+    nt, 1 residue) stand in for them, so do not expect the published scores. With published weights at hand,
+    `model.dna.kind=enformer model.dna.weights=FOLDER model.dna.learn=full` and so on put them in their place.
     """
     dna = _conv(
         DNA_IDS,

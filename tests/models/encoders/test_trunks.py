@@ -248,6 +248,33 @@ def test_bins_round_the_middle_are_those_of_all(kind: str) -> None:
     middle.config.check_window(4 * size)
 
 
+@pytest.mark.parametrize("kind", SMALL)
+def test_recomputing_keeps_less_and_gives_the_same_gradients(kind: str) -> None:
+    bases = drawn_bases(2, 256, 2)
+    tokens = Tokens(bases, torch.ones_like(bases, dtype=torch.bool))
+    gradients, kept = [], []
+    for recompute in (False, True):
+        module = encoder(kind, batch_norm="frozen", recompute=recompute).train()
+        sizes: list[int] = []
+
+        def count(value: Tensor, sizes: list[int] = sizes) -> Tensor:
+            sizes.append(value.nbytes)
+            return value
+
+        torch.manual_seed(7)  # of dropout
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda value: value):
+            out = module(tokens).states
+        out.square().sum().backward()
+        gradients.append({name: value.grad for name, value in module.named_parameters()})
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 2
+    for name, value in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], value)
+    assert not encoder(kind, batch_norm="frozen", recompute=True).eval().network.recompute
+    with pytest.raises(ValueError, match="recompute=true would move batch statistics twice"):
+        encoder(kind, recompute=True)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

@@ -1,15 +1,22 @@
-"""What Enformer and Borzoi do with rows at both ends: bases one-hot, and the middle bins kept."""
+"""What Enformer and Borzoi share round their stages: bases one-hot, a stage run, the middle bins kept."""
 
 from __future__ import annotations
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def one_hot(bases: Int[Tensor, "rows bases"]) -> Bool[Tensor, "rows 4 bases"]:
     """A, C, G, T (codes 0-3) in their own channel; nothing for any other base."""
     return bases[:, None] == torch.arange(4, device=bases.device)[:, None]
+
+
+def run_stage(stage: nn.Module, *inputs: Tensor, recompute: bool) -> Tensor:
+    """What a stage gives; with `recompute` its inside is computed again for the gradient instead of being kept."""
+    found: Tensor = checkpoint(stage, *inputs, use_reentrant=False) if recompute else stage(*inputs)
+    return found
 
 
 def n_kept(bins: int, keep: int | None) -> int:

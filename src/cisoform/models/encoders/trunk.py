@@ -52,11 +52,14 @@ class TrunkEncoderConfig(PretrainedConfig):
         batch_norm: "frozen" = normalise by the running statistics in training too, as fine-tuning with few windows a
             step must; "batch" = by those of the batch, as the authors trained (a row then depends on its mates while
             training). "auto": frozen, but for a network that starts from nothing.
+        recompute: Keep of each stage only its result, and compute its inside again for the gradient: less memory for
+            a third more time. Needs frozen batch normalisation.
     """
 
     size: Literal["published"] | None = None
     bins: int | None = None
     batch_norm: Literal["auto", "frozen", "batch"] = "auto"
+    recompute: bool = False
 
     TARGETS: ClassVar[Mapping[str, str]] = {
         **{name: f"layers.*.attention.{name}" for name in ("query", "key", "value", "dense", "position")},
@@ -71,6 +74,8 @@ class TrunkEncoderConfig(PretrainedConfig):
             network = replace(network, bins=self.bins or None)
         object.__setattr__(self, "network", network)
         super().__post_init__()
+        if self.recompute and not self.frozen_norms:
+            raise ValueError("recompute=true would move batch statistics twice: give batch_norm=frozen")
 
     @classmethod
     def published(cls) -> Any:
@@ -117,6 +122,12 @@ class TrunkEncoder(PretrainedEncoder):
     """A network of bases round its middle bins."""
 
     config: TrunkEncoderConfig
+
+    def train(self, mode: bool = True) -> TrunkEncoder:
+        """Stages are computed again for the gradient only while the network learns."""
+        super().train(mode)
+        self.network.recompute = self.config.recompute and mode and self.config.mode != "frozen"  # type: ignore[assignment]
+        return self
 
     def encode(self, tokens: Tokens) -> Hidden:
         """Vectors of the bins of each row."""

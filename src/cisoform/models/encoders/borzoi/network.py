@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cisoform.models.encoders.bins import crop_middle, one_hot
+from cisoform.models.encoders.bins import crop_middle, one_hot, run_stage
 from cisoform.nn.norm_conv import NormConv
 from cisoform.nn.relative import Dropouts, RelativeAttention, RelativeLayer
 
@@ -129,6 +129,8 @@ class BorzoiNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        # Of each stage only the result is kept for the gradient.
+        self.recompute = False
         dim, frozen, last = config.dim, freeze_norms, config.tower[-1]
         self.stem = nn.Conv1d(4, config.stem, _STEM_KERNEL, padding=_STEM_KERNEL // 2)
         inputs = (config.stem, *config.tower)
@@ -164,7 +166,7 @@ class BorzoiNetwork(nn.Module):
         states: Tensor = self.stem(one_hot(filled).to(self.stem.weight.dtype))
         yield states
         for block in self.tower:
-            states = block(F.max_pool1d(states, 2))
+            states = run_stage(block, F.max_pool1d(states, 2), recompute=self.recompute)
             yield states
         fine = states
         coarse = self.bridge(F.max_pool1d(fine, 2))
@@ -174,11 +176,11 @@ class BorzoiNetwork(nn.Module):
             states
         )
         for layer in self.layers:
-            states = layer(states, basis)
+            states = run_stage(layer, states, basis, recompute=self.recompute)
             yield states
         states = rearrange(states, "rows positions dim -> rows dim positions")
         for step, seen in zip(self.ups, (coarse, fine), strict=True):
-            states = step(states, seen)
+            states = run_stage(step, states, seen, recompute=self.recompute)
             yield states
         cut = rearrange(states[..., :n_bins], "rows dim bins -> rows bins dim")
         middle = rearrange(crop_middle(cut, self.config.bins), "rows bins dim -> rows dim bins")

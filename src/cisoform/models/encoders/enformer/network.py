@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cisoform.models.encoders.bins import crop_middle, one_hot
+from cisoform.models.encoders.bins import crop_middle, one_hot, run_stage
 from cisoform.models.encoders.enformer.basis import KINDS, Gamma, relative_basis
 from cisoform.nn.norm_conv import NormConv
 from cisoform.nn.relative import Dropouts, RelativeAttention, RelativeLayer
@@ -170,6 +170,8 @@ class EnformerNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        # Of each stage only the result is kept for the gradient.
+        self.recompute = False
         widths, dim = config.widths, config.dim
         stem = nn.Conv1d(4, widths[0], _STEM_KERNEL, padding=_STEM_KERNEL // 2)
         self.stem = Stage(stem, widths[0], freeze_norms)
@@ -202,12 +204,12 @@ class EnformerNetwork(nn.Module):
         """
         states: Tensor = one_hot(bases).to(self.last.conv.weight.dtype)
         for stage in (self.stem, *self.tower):
-            states = stage(states)
+            states = run_stage(stage, states, recompute=self.recompute)
             yield states
         states = rearrange(states, "rows dim bins -> rows bins dim")
         basis = relative_basis(states.shape[1], self.config.features, self.config.gamma).to(states)
         for layer in self.layers:
-            states = layer(states, basis)
+            states = run_stage(layer, states, basis, recompute=self.recompute)
             yield states
         middle = crop_middle(states, self.config.bins)
         last = self.last(rearrange(middle, "rows bins dim -> rows dim bins"))
