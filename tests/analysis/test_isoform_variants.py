@@ -151,3 +151,8 @@ def test_the_rule_of_nmd_is_on_where_genes_are_spliced(tmp_path: Path) -> None:
 
     assert annotation(1, 2) and annotation(3)
     assert not annotation(1, 1, 2)
+
+
+@pytest.mark.pack
+def test_the_rule_of_nmd_is_off_for_yeast(yeast_pack: Path) -> None:
+    assert not nmd_by_default(read_annotation(yeast_pack / "annotation.gtf.gz"))

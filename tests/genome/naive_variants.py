@@ -222,8 +222,15 @@ def coding(
     at_stop = old_stop and hits(stop_at)
     grows = (end - begin) - len(cds)
     spills = bool(changed & set(cds)) and bool(changed & three) and len(inside) < len(exonic)
+    whole = at_start + 3 * len(old_protein)
     if (protein, stop) == (old_protein, old_stop):
         kind = "stop_retained" if at_stop else "start_retained" if hits(at_start) else "synonymous"
+        if (
+            not old_stop
+            and all(place[i] >= whole for i in changed & set(cds))
+            and (gap is None or gap >= whole)
+        ):
+            kind = "incomplete_terminal_codon"
         terms.add(f"{kind}_variant")
     elif spills and old_stop and deleted_across(changed, inside, cds, three):
         terms.add("stop_lost")
