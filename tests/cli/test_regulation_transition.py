@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cisoform.cli.regulation_states import DEFAULT_NULL, GAINED_NULL, LEVEL, least_line, least_p
 from cisoform.cli.regulation_transition import notes_of
 from cisoform.data.genes import GenesDataset
 from cisoform.genome.sequence import decode_dna
@@ -60,7 +61,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(root: Path, command: str, *more: object) -> list[object]:
     base = ["regulation", command, root / "model", "--data", root / "genes", "--cache", root / "cache"]
-    quick = ("--cells", 2, "--top-genes", 4, "--motifs", root / "motifs.meme")
+    quick = ("--cells", 2, "--top-genes", 4, "--null", 200, "--motifs", root / "motifs.meme")
     return [*base, "--device", "cpu", "--group-by", "cell_type", *quick, *more]
 
 
@@ -78,6 +79,8 @@ def test_a_screen_with_pairs_reversal_and_another_model(
     assert said["kind"] == "knockin" and said["n_null"] == 200 and 4 <= said["n_genes"] <= 7
     table = pl.read_parquet(tmp_path / "o" / "transition.parquet")
     assert set(table.filter(~pl.col("tf").str.contains(r"\+"))["tf"]) == {"SYM3", "SYM4", "SYM5", "ABSENT"}
+    assert said["rows"] == table.to_dicts() and said["tables"]["null_rows"]["n_rows"] == 200
+    assert said["n_factors"] == 4 and said["least"] == {"p": 1 / 201, "q": 4 / 201}
     assert table.height == 5 and table["cosine"].is_sorted(descending=True)
     assert {"reversal", "genes_up", "knn_gain", "energy_drop", "accessibility_cosine"} <= set(table.columns)
     alone = pl.read_parquet(tmp_path / "o" / "transition.parquet").filter(pl.col("p").is_not_null()).sort("p")
@@ -108,6 +111,7 @@ def test_a_knock_out_of_one_factor(root: Path, cli: Cli, tmp_path: Path) -> None
     assert made.exit_code == 0 and "SYM4" in made.stdout and "200 random peak sets" in made.stdout, (
         made.stderr
     )
+    assert "p cannot be below 0.0050, nor q of one factor" in made.stdout and "--null lets" not in made.stdout
     assert "2 source ones perturbed (knockout)" in made.stdout and "seed 0" in made.stdout
     again = cli(*words(root, "transition", *ends, "--out", tmp_path / "p"))
     assert again.exit_code == 0
@@ -147,6 +151,7 @@ def test_targets_stand_beside_essentiality_and_harm(root: Path, cli: Cli, tmp_pa
         and (table["gained"] > 0).all()
         and (table["harm"] >= 0).all()
     )
+    assert said["least"]["q"] == said["n_factors"] / 201 and said["n_factors"] == table.height
     values = dict(zip(table["tf"], table["essentiality"], strict=True))
     back = ("--disease", "T", "--normal", "B", "--effect-genes", 9, "--out", tmp_path / "p", "--json")
     lost = cli(*words(root, "targets", *back))
@@ -238,3 +243,11 @@ def test_what_is_wrong_is_one_line(
     for needle in needles:
         assert needle in said
     assert not (root / "out").exists()
+
+
+def test_the_random_sets_suffice_for_one_driver_among_many() -> None:
+    assert least_p(44, 200) == {"p": 1 / 201, "q": 44 / 201} and least_p(300, 200)["q"] == 1
+    assert least_p(50, DEFAULT_NULL)["q"] <= LEVEL and least_p(20, GAINED_NULL)["q"] <= LEVEL
+    assert least_line(least_p(44, 200), 44, 200).endswith(
+        "among 44 below 0.219; a higher --null lets it fall"
+    )

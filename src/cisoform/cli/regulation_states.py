@@ -40,7 +40,18 @@ TfsOption = Annotated[
 MotifPOption = Annotated[
     float, typer.Option("--motif-p", help="Chance of a hit at one place of random sequence.")
 ]
-NullOption = Annotated[int, typer.Option("--null", help="Random peak sets of the same sizes, at least 200.")]
+NullOption = Annotated[
+    int,
+    typer.Option(
+        "--null",
+        help="Random peak sets of the same sizes, at least 200. With N of them and K factors p is at least 1 / (N + 1) "
+        "and q of a lone driver K / (N + 1).",
+    ),
+]
+DEFAULT_NULL, GAINED_NULL = 1_000, 400
+"""So that one driver among up to 50 factors, or among the 20 gained ones of `targets`, can have q <= 0.05."""
+LEVEL = 0.05
+"""q up to here is called significant."""
 CellsOption = Annotated[
     int, typer.Option("--cells", min=1, help="Cells that are perturbed, drawn; all are predicted.")
 ]
@@ -96,6 +107,20 @@ def null_summary(null: pl.DataFrame, column: str) -> dict[str, float | int | str
     values = null[column].to_numpy()
     low, high = np.quantile(values, (0.025, 0.975)).tolist()
     return {"score": column, "n": len(values), "mean": float(values.mean()), "low": low, "high": high}
+
+
+def least_p(n_factors: int, n_null: int) -> dict[str, float]:
+    """How low p can get against so many random sets, and q of a single factor that stands out among so many."""
+    return {"p": 1 / (1 + n_null), "q": min(1.0, n_factors / (1 + n_null))}
+
+
+def least_line(least: dict[str, float], n_factors: int, n_null: int) -> str:
+    """The same as a sentence."""
+    more = "" if least["q"] <= LEVEL else "; a higher --null lets it fall"
+    return (
+        f"with {n_null:,} random sets p cannot be below {least['p']:.4f}, nor q of one factor that alone stands out "
+        f"among {n_factors:,} below {least['q']:.3f}{more}"
+    )
 
 
 def null_line(null: pl.DataFrame, column: str) -> str:

@@ -20,6 +20,7 @@ from cisoform.cli.common import (
     split_list,
     to_plain,
 )
+from cisoform.cli.json_tables import json_tables
 
 if TYPE_CHECKING:
     from cisoform.cli.regulation_states import Posed, Question
@@ -62,7 +63,7 @@ def targets(
             "--essentiality", metavar="TSV", help="A number by factor, shown beside (header, name, value)."
         ),
     ] = None,
-    null: shared.NullOption = 200,
+    null: shared.NullOption = shared.GAINED_NULL,
     cells: shared.CellsOption = 10,
     top_genes: shared.TopGenesOption = 200,
     up: shared.UpOption = None,
@@ -143,6 +144,8 @@ def _finish(
     from cisoform.report.transition_plots import rank_figure
 
     warnings = _warnings(found)
+    tried, n_null = found.screened.table.height, found.screened.null.height
+    least = shared.least_p(tried, n_null)
     result: dict[str, Any] = {
         "disease": split_list(asked.source),
         "normal": split_list(asked.target),
@@ -153,6 +156,8 @@ def _finish(
         "motif_p": asked.motif_p,
         **to_plain(config),
         "null": shared.null_summary(found.screened.null, "projection"),
+        "n_factors": tried,
+        "least": least,
         **posed.opened.provenance,
         "warnings": warnings,
     }
@@ -166,13 +171,17 @@ def _finish(
             rank_figure(found.table, chance, "projection", "share of the way to normal"), folder / "targets"
         )
     if as_json:
-        print_json({**result, "rows": found.table.to_dicts()})
+        tables = {"rows": found.table, "null_rows": found.screened.null}
+        print_json(
+            {**result, **json_tables(tables, out, {"rows": "targets.parquet", "null_rows": "null.parquet"})}
+        )
         return
     typer.echo(shared.about_line(setting, "disease", "normal", config))
     columns = ["tf", "score", "projection", "harm", "p", "q", "gained", "accessibility_cosine"]
     columns += [name for name in ("reversal", "essentiality") if name in found.table.columns]
     print_table(columns, found.table.head(_SHOWN).select(columns).rows())
     typer.echo(shared.null_line(found.screened.null, "projection"))
+    typer.echo(shared.least_line(least, tried, n_null))
     typer.echo(
         "score = projection - harm; p and q (over the factors tried) are those of the cosine; accessibility_cosine "
         "uses no model"

@@ -20,6 +20,7 @@ from cisoform.cli.common import (
     split_list,
     to_plain,
 )
+from cisoform.cli.json_tables import json_tables
 
 if TYPE_CHECKING:
     from cisoform.jobs.transition import Screened
@@ -60,7 +61,7 @@ def transition(
     pairs: Annotated[
         int, typer.Option("--pairs", min=0, help="Also all pairs among so many best single factors.")
     ] = 0,
-    null: shared.NullOption = 200,
+    null: shared.NullOption = shared.DEFAULT_NULL,
     cells: shared.CellsOption = 10,
     top_genes: shared.TopGenesOption = 200,
     up: shared.UpOption = None,
@@ -145,6 +146,8 @@ def _finish(
 
     best = found.table.row(0, named=True)
     warnings = notes_of(setting, found)
+    tried = len(found.table) - found.table["p"].null_count()
+    least = shared.least_p(tried, found.null.height)
     result = {
         "source": split_list(asked.source),
         "target": split_list(asked.target),
@@ -156,6 +159,8 @@ def _finish(
         **to_plain(config),
         "first": best,
         "null": shared.null_summary(found.null, "cosine"),
+        "n_factors": tried,
+        "least": least,
         **posed.opened.provenance,
         "warnings": warnings,
     }
@@ -169,8 +174,10 @@ def _finish(
         write_json(folder / "transition.json", to_plain(result))
         draw(folder, setting, found)
     if as_json:
-        more = {"compare": tables["compare"].to_dicts()} if others else {}
-        print_json({**result, "rows": found.table.head(_SHOWN).to_dicts(), **more})
+        shown = {"rows": found.table, "null_rows": found.null}
+        shown |= {"compare": tables["compare"]} if others else {}
+        files = {"rows": "transition.parquet", "null_rows": "null.parquet"}
+        print_json({**result, **json_tables(shown, out, files)})
         return
     typer.echo(shared.about_line(setting, "source", "target", config))
     columns = ["tf", "edited_peaks", "cosine", "p", "q", "projection", "knn_gain", "energy_drop"]
@@ -180,6 +187,7 @@ def _finish(
     if others:
         print_table(tables["compare"].columns, tables["compare"].rows())
     typer.echo(shared.null_line(found.null, "cosine"))
+    typer.echo(shared.least_line(least, tried, found.null.height))
     typer.echo(
         "q: false discovery rate over the factors tried; accessibility_cosine and motif_difference: baselines that use "
         "no model"
