@@ -182,6 +182,16 @@ def spoiled_locus(golden_dir: Path, out: Path, change: Callable[[list[str]], lis
     return out
 
 
+def moved(lines: list[str], number: int) -> list[str]:
+    """The peaks some megabases downstream."""
+
+    def name(line: str) -> str:
+        chrom, start, end = line.split("_")
+        return f"{chrom}_{int(start) + number * 1_000_000}_{int(end) + number * 1_000_000}"
+
+    return [name(line) if row % 3 == 0 else line for row, line in enumerate(lines)]
+
+
 @pytest.mark.parametrize(
     "change, said",
     [
@@ -194,7 +204,11 @@ def spoiled_locus(golden_dir: Path, out: Path, change: Callable[[list[str]], lis
             lambda lines: [*lines[:2], "-" + lines[2].replace("0.0", "1.0"), *lines[3:]],
             ["line 3", "at least 0"],
         ),
-        (lambda lines: lines * 4, ["176 peaks", "at most 150"]),
+        (lambda lines: lines * 2, ["line 133", "stands already at line 1"]),
+        (
+            lambda lines: [line for number in range(4) for line in moved(lines, number)],
+            ["176 peaks", "at most 150"],
+        ),
     ],
 )
 def test_spoiled_loci(
