@@ -32,7 +32,7 @@ from tests.documents import REPOSITORY, commands
 Cli = Callable[..., Any]
 QUIET, LOUD = 0.1, 0.6
 SHORT = ["--recipe", "tiny", "--device", "cpu", "--set", "model.dna=null", "--set", "model.protein=null"]
-SHORT += ["--set", "loader.rna_max=200", "--set", "loader.augmentation.drop_rna=0"]
+SHORT += ["--set", "loader.rna_max=64", "--set", "loader.augmentation.drop_rna=0"]
 STEPS = ["--set", "train.epochs=6", "--set", "train.patience=null"]
 GAUSSIAN = ["--set", "loss.kind=gaussian"]
 
@@ -42,7 +42,7 @@ def sim(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
     """A simulation in which every second gene loses its CDS, and whose expression is 5 + noise of sd 0.1, or 0.6 there."""
     torch.set_num_threads(1)
     root = tmp_path_factory.mktemp("noise")
-    simulated = cli("simulate", root, "--what", "isoform", "--genes", 300, "--tissues", 2, "--seed", 1)
+    simulated = cli("simulate", root, "--what", "isoform", "--genes", 240, "--tissues", 2, "--seed", 1)
     assert simulated.exit_code == 0, simulated.stderr
     lines = [line.split("\t") for line in (root / "annotation.gtf").read_text().splitlines()]
     genes = list(dict.fromkeys(field(line, "gene_id") for line in lines if len(line) > 8))
@@ -132,7 +132,7 @@ def test_predicted_noise_is_the_planted_noise_and_intervals_cover_what_they_say(
     found = evaluate(models, dataset, "test", EvaluationConfig(baselines=None, n_draws=50))
     report = found.result["calibration"]
     n = report["calibrated"]["0.8"]["n"]
-    assert n == 2 * len(rows) > 150
+    assert n == 2 * len(rows) > 120
     for level in (0.5, 0.8, 0.95):
         # Four standard deviations of a share of the test labels and of the validation labels that set the width.
         far = 4 * np.sqrt(level * (1 - level) * (1 / n + 1 / len(dataset.rows("valid"))))
@@ -276,6 +276,33 @@ def test_one_plain_run_has_an_interval_only_if_asked_and_members_go_on(
     (out / "ensemble.json").write_text('{"members": ["../x"]}')
     with pytest.raises(InputError, match=r"ensemble.json: does not list"):
         run_folders([out])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 2}, "no calibration of format 1"),
+        ({"calibrated": {}}, "not a calibration"),
+        ({"constant": None}, "not a calibration"),
+        ("{", "line 1"),
+    ],
+)
+def test_a_damaged_calibration_is_one_line(
+    ensemble: Path, sim: Path, cli_error: Any, tmp_path: Path, change: Any, said: str
+) -> None:
+    shutil.copytree(ensemble, tmp_path / "copy")
+    path = tmp_path / "copy" / "calibration.json"
+    path.write_text(
+        change if isinstance(change, str) else json.dumps({**json.loads(path.read_text()), **change})
+    )
+    (tmp_path / "in.jsonl").write_text(json.dumps({"rna_sequence": "ACGU" * 80}) + "\n")
+    for words in (
+        ("evaluate", tmp_path / "copy", "--data", sim / "data"),
+        ("predict", tmp_path / "copy", "--sequences", tmp_path / "in.jsonl", "--out", tmp_path / "p.tsv"),
+    ):
+        error = cli_error("isoform", *words)
+        assert str(path) in error and said in error
+    assert not (tmp_path / "p.tsv").exists()
 
 
 def test_the_commands_of_the_page_run(sim: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
