@@ -11,12 +11,14 @@ import polars as pl
 import pytest
 import torch
 
+from cisoform.analysis.isoform_attention import REGIONS
 from cisoform.data.build import build_isoform_dataset
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.jobs import isoform_pretrain
 from cisoform.jobs.isoform_attention import encoder_before, read_attention
 from cisoform.jobs.isoform_model import IsoformModel
 from cisoform.jobs.isoform_train import choose_recipe, prepare, train
+from cisoform.report.attention_plots import attention_figure
 from tests.cli.mini import write_mini_project
 
 SHORT = ("train.epochs=2", "model.dna=null", "model.protein=null")
@@ -86,6 +88,8 @@ def test_a_checkpoint_gives_the_weights_before(
         assert torch.equal(value, encoder.network.state_dict()[name])
     found = read_attention(runs["tuned"], dataset, before=pretrained, split="all", draws=3)
     assert found.table.height == 2 * 4 * 3
+    figure = attention_figure(found.table)
+    assert [axes.get_title() for axes in figure.axes] == list(REGIONS)
     sums = found.table.group_by("layer", "head").agg(
         pl.col("share_after").sum(), pl.col("share_before").sum()
     )

@@ -32,8 +32,9 @@ def attention_figure(table: pl.DataFrame, fdr: float = 0.05) -> Figure:
         _panel(axes, table.filter(pl.col("region") == region), fdr)
         axes.set_title(region)
     panels[0].set_ylabel("share of above-mean attention")
+    panels[-1].scatter([], [], s=22, color=CEILING, label=f"filled: head changed, rate < {fdr:g}")
     handles, labels = panels[-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
