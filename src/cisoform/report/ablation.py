@@ -138,19 +138,26 @@ def _bounds(bounds: Sequence[float | None], sign: str) -> str:
 
 
 def _per_key(content: Content) -> list[str]:
-    """R2 and Spearman of each column and contrast."""
+    """R2 and Spearman of each column and contrast, and the difference to the reference row in R2."""
     keys = [key for key in content["keys"] if key != MEAN]
     lines = [
-        "| row | " + " | ".join(f"{key}, R² / Spearman" for key in keys) + " |",
+        "| row | " + " | ".join(f"{key}, R² / Spearman (R² minus reference)" for key in keys) + " |",
         "|---|" + "---|" * len(keys),
     ]
     for row in [*content["rows"], *content["baselines"]]:
-        cells = []
-        for key in keys:
-            r2, spearman = row["scores"][key]["r2"], row["scores"][key]["spearman"]
-            cells.append(" / ".join("–" if value is None else f"{value:.3f}" for value in (r2, spearman)))
+        cells = [_cell(row, key) for key in keys]
         lines.append(_line((row["label"], *cells)))
     return lines
+
+
+def _cell(row: Mapping[str, Any], key: str) -> str:
+    """R2, Spearman, and R2 minus the reference's with its interval."""
+    scores = row["scores"][key]
+    text = " / ".join("–" if scores[name] is None else f"{scores[name]:.3f}" for name in ("r2", "spearman"))
+    change = row.get("minus_reference", {}).get(key, {}).get("r2")
+    if change is None or change["difference"] is None:
+        return text
+    return f"{text} ({change['difference']:+.3f}{_bounds(change['ci'], '+')})"
 
 
 def draw_table(content: Content) -> Figure:
