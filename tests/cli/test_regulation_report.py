@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from cisoform.data.genes import GenesDataset
-from cisoform.jobs.regulation_report import GENES, _coverage, choose_for_page
+from cisoform.jobs.regulation_report import GENES, _coverage, _mean_control, choose_for_page
 from cisoform.report.compare import number
 from cisoform.report.readings_page import warnings_of
 from tests.data.gene_sets import build_small, save_creformer
@@ -69,6 +71,17 @@ def test_the_page_has_every_section_and_its_numbers(
     lost = [one for one in found["expression"]["verdicts"] if one["decided"] and not one["won"]]
     assert len([text for text in found["warnings"] if "loses to a baseline" in text]) == len(lost) > 0
     assert len(found["commands"]) > 3
+    moved = found["agreement"]["faithfulness"]["deletion"]
+    for name in ("accessibility", "nearness"):
+        (row,) = re.findall(rf"<td[^>]*>{name} \(baseline\)</td>.*?</tr>", text, re.DOTALL)
+        assert f"{moved[name]['above_random']:.3f}" in row
+
+
+def test_controls_that_cancel_out_still_count() -> None:
+    groups = {"genes_with_controls": [3, 1, 0], "control_mean_absolute_difference": [0.5, 0.1, None]}
+    assert _mean_control(pl.DataFrame(groups)) == pytest.approx((3 * 0.5 + 0.1) / 4)
+    none = pl.DataFrame({"genes_with_controls": [0], "control_mean_absolute_difference": [None]})
+    assert np.isnan(_mean_control(none))
 
 
 def test_low_coverage_few_groups_and_no_held_out_genes_are_warned_of(

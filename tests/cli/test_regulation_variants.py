@@ -87,6 +87,7 @@ def test_every_allele_is_reported_and_the_rest_goes_on(
     assert (effects["difference"] != 0).any() and set(effects["n_controls"]) == {2}
     assert effects["cell_type"].n_unique() > 1
     assert "already exists" in cli_error(*line)
+    assert (tmp_path / "o" / "effects.svg").stat().st_size > 1000
     told = json.loads(cli(*line, "--overwrite", "--json").stdout)
     assert told["rows"] == effects.to_dicts() and told["variants"] == table.to_dicts()
     assert told["tables"]["rows"]["file"] == str(tmp_path / "o" / "effects.parquet")

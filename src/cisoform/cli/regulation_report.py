@@ -70,6 +70,7 @@ def report(
     from cisoform.genome.motifs import motifs_of, read_motifs
     from cisoform.jobs import readings, regulation_report
     from cisoform.jobs.creformer_model import CREformerModel
+    from cisoform.jobs.report_summary import summary as summary_of
     from cisoform.report.page import Page
     from cisoform.report.readings_page import add_report_sections
 
@@ -95,7 +96,7 @@ def report(
     )
     for text in results.warnings:
         note(f"warning: {text}")
-    summary = to_plain(regulation_report.summary(results))
+    summary = to_plain(summary_of(results))
     with reading.result_folder(out, overwrite) as folder:
         page = Page(
             "What the model reads", "Expression from accessible peaks: how far to trust it, and what it says."

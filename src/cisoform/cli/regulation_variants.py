@@ -120,7 +120,7 @@ def variants(
     }
     _tell(found)
     if out is not None:
-        _write(found, result, out, overwrite)
+        _write(found, result, out, overwrite, opened.grouping.column)
     if as_json:
         tables = {"rows": found.effects, "variants": found.variants}
         print_json({**result, **json_tables(tables, out, {"rows": "effects.parquet"})})
@@ -180,13 +180,18 @@ def _tell(found: VariantResult) -> None:
         )
 
 
-def _write(found: VariantResult, result: dict[str, Any], out: Path, overwrite: bool) -> None:
+def _write(found: VariantResult, result: dict[str, Any], out: Path, overwrite: bool, column: str) -> None:
     from cisoform.cli.common import to_plain
     from cisoform.genome.files import write_json
+    from cisoform.report.files import save_figure
+    from cisoform.report.variant_plots import variants_figure
 
     with reading.result_folder(out, overwrite) as folder:
         reading.write_tables(folder, {"effects": found.effects, "variants": found.variants})
         write_json(folder / "variants.json", to_plain(result))
+        figure = variants_figure(found.effects, column)
+        if figure is not None:
+            save_figure(figure, folder / "effects")
 
 
 def _print(found: VariantResult, opened: Opened, out: Path | None) -> None:
@@ -199,6 +204,11 @@ def _print(found: VariantResult, opened: Opened, out: Path | None) -> None:
     ]
     columns += [name for name in ("p",) if name in table.columns]
     print_table(columns, order.select(columns).rows())
+    if "p" in table.columns and table.height:
+        n = int(str(table["n_controls"].max() or 0))
+        typer.echo(
+            f"p counts {n} random changes of the peak, so it cannot be below {1 / (1 + n):.3f} (--controls)"
+        )
     said = ", ".join(f"{count:,} {status}" for status, count in found.counts.items())
     typer.echo(f"alleles: {said}")
     if out is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,7 @@ from cisoform.jobs.readings import open_reader
 from cisoform.jobs.score import ScoreConfig, named, score_peaks
 from cisoform.jobs.score_checks import agree
 from cisoform.report.readings_page import KnockoutRow, ReportResults, warnings_of
-from cisoform.report.regulatory_page import RegulatoryResults, verdicts
+from cisoform.report.regulatory_page import RegulatoryResults
 from cisoform.report.score_plots import LocusScores
 
 Ints = npt.NDArray[np.int64]
@@ -35,9 +34,6 @@ GENES, GROUPS, FACTORS = 30, 30, 25
 LEAST_OPEN, LEAST_DEPTH = 0.05, 5_000
 """Below this share of open peaks, or so many cuts in peaks, of the median group, coverage is called too low (ours)."""
 _SHOWN, _LINKS_EACH = 15, 2
-PEAK_COLUMNS = ("gene", "group", "peak", "distance_kb", "accessibility", "ablation")
-LINK_COLUMNS = ("gene", "peak", "distance_kb", "ablation", "group", "rank_by_accessibility_x_contact")
-"""Of the rows of `peaks` and `links`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,21 +223,21 @@ def _knockouts(
             peaks = choose_by_motif(reader, [factor], motifs, within)
             say(f"knocking out {factor}")
             edit = SignalEdit(peaks.peaks, bases=peaks.near)
-            table = perturb(
+            found = perturb(
                 reader, grouping, genes, edit, n_controls=config.n_controls, n_draws=0, seed=config.seed
-            ).table
+            )
         except InputError:
             if config.factors is not None:  # it was asked for by name
                 raise
             continue
+        table = found.table
         most = table.row(int(table["difference"].abs().arg_max() or 0), named=True)
-        control = table["control_mean"].cast(pl.Float64).abs().mean()
         rows.append(
             KnockoutRow(
                 factor,
                 len(peaks.peaks),
                 _mean(table["difference"].abs()),
-                float("nan") if control is None else float(str(control)),
+                _mean_control(found.groups),
                 _mean(table["difference"]),
                 (
                     str(most["gene_name"] or most["gene_id"]),
@@ -251,6 +247,15 @@ def _knockouts(
             )
         )
     return sorted(rows, key=lambda row: -row.change)
+
+
+def _mean_control(groups: pl.DataFrame) -> float:
+    """Mean absolute change by a control, over its genes in all groups: of each, not of their mean, which is smaller."""
+    known = groups.drop_nulls("control_mean_absolute_difference")
+    if not known.height:
+        return float("nan")
+    weight = known["genes_with_controls"].to_numpy()
+    return float(np.average(known["control_mean_absolute_difference"].to_numpy(), weights=weight))
 
 
 def _mean(values: pl.Series) -> float:
@@ -286,25 +291,3 @@ def _commands(run: Path, dataset: GenesDataset, config: ReportConfig) -> tuple[s
         f"{start} grn {data} --motifs {motifs} --out network",
         f"{start} variants {data} --vcf variants.vcf --out variants",
     )
-
-
-def summary(results: ReportResults) -> dict[str, Any]:
-    """What `--json` prints: the numbers of every section of the page, in its order."""
-    expression = results.expression
-    return {
-        "warnings": list(results.warnings),
-        "facts": dict(results.facts),
-        "coverage": {name: value for name, value, _ in results.coverage},
-        "expression": None if expression is None else _of_expression(expression),
-        "agreement": dict(results.agreement),
-        "peaks": [dict(zip(PEAK_COLUMNS, row, strict=True)) for row in results.peaks],
-        "links": [dict(zip(LINK_COLUMNS, row, strict=True)) for row in results.links],
-        "knockout": None if results.knockout is None else [vars(row) for row in results.knockout],
-        "commands": list(results.commands),
-    }
-
-
-def _of_expression(results: RegulatoryResults) -> dict[str, Any]:
-    """The evaluation, with the part that decides and what the page says of each baseline."""
-    said = [{"text": one.text, "won": one.won, "decided": one.decided} for one in verdicts(results)]
-    return {"headline": results.headline, "verdicts": said, **results.evaluation}

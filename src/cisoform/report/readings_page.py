@@ -33,7 +33,8 @@ SCORE_ADVICE = (
     "A correlation with accessibility near 1 means that the score says no more than the track itself; near 0 that the "
     "sequence and the place of a peak count as well. `deletion` is how much more the prediction moves when peaks are "
     "closed from the highest score down than in random order: above 0 with an interval that excludes 0, the order "
-    "means something to the model."
+    "means something to the model. Accessibility and nearness to the TSS give orders too: a score says more than they do "
+    "where its deletion is above theirs."
 )
 
 
@@ -139,11 +140,15 @@ def _score(page: Page, results: ReportResults) -> None:
     found = results.agreement
     page.text(SCORE_ADVICE)
     rows = []
-    for name, by in found["with"].items():
-        row = found.get("faithfulness", {}).get("deletion", {}).get(name)
+    deletion = found.get("faithfulness", {}).get("deletion", {})
+    simple: dict[str, dict[str, Any]] = {
+        name: {} for name in ("accessibility", "nearness") if name in deletion
+    }
+    for name, by in {**found["with"], **simple}.items():
+        row = deletion.get(name)
         rows.append(
             [
-                name,
+                f"{name} (baseline)" if name in simple else name,
                 *(number(by.get(key, {}).get("spearman")) for key in ("accessibility", "nearness")),
                 number(by.get("accessibility", {}).get("partial_spearman")),
                 number(None if row is None else row["above_random"]),
@@ -158,7 +163,9 @@ def _score(page: Page, results: ReportResults) -> None:
         "deletion",
         "interval",
     ]
-    page.table(head, rows, "Spearman correlation within genes.", emphasise=(0,))
+    page.table(
+        head, rows, "Spearman correlation within genes; deletion with its 95 % interval.", emphasise=(0,)
+    )
     page.figure(
         locus_figure(results.locus),
         "The gene with the highest score. Hollow: peaks that are closed in this group, whose ablation is 0 by definition.",

@@ -214,7 +214,7 @@ def distribution(page: Page, results: RegulatoryResults, prefix: str) -> None:
     known = per_gene["model"][np.isfinite(per_gene["model"])]
     page.figure(
         figure,
-        f"{results.headline}: for each predictor, which share of the genes reaches a correlation of x or more; the higher curve is better. "
+        f"{results.headline[:1].upper()}{results.headline[1:]}: for each predictor, which share of the genes reaches a correlation of x or more; the higher curve is better. "
         f"Of {len(known):,} genes whose expression varies, the model gets {float((known > 0.5).mean()):.0%} above 0.5 and "
         f"{float((known < 0).mean()):.0%} below 0, the wrong way round.",
         "Distribution over genes of the correlation across groups, by predictor",
