@@ -57,7 +57,7 @@ def _panel(axes: Axes, rows: pl.DataFrame, fdr: float) -> None:
     axes.axhline(even, color=CEILING, linestyle="--", linewidth=1, label="share of the bases")
     axes.set_xticks(layers)
     axes.set_xlim(layers[0] - 0.5, layers[-1] + 0.5)
-    axes.set_ylim(0, None)
+    axes.set_ylim(0, 1.04 * axes.get_ylim()[1])
     axes.set_xlabel("layer")
     clean(axes, grid="y")
 
