@@ -13,7 +13,7 @@ from cisoform.report.page import Page
 Rows = Sequence[Mapping[str, Any]]
 _LEAD = "Which transcription factor acts through which peak on which gene, read from a fitted CREformer."
 _TF_COLUMNS = ("tf", "acts", "sign", "n_peaks", "z", "z_score", "z_response", "q", "stability", "n_targets")
-_EDGE_COLUMNS = ("tf", "gene_name", "sign", "score", "stability", "peak", "distance_bp", "site_q", "knockout")
+_EDGE_COLUMNS = ("factor", "gene", "sign", "score", "stability", "peak", "distance, kb", "q of the site")
 _SCORES = ("auprc", "auprc_ratio", "early_precision", "early_precision_ratio")
 _SHOWN = 30
 
@@ -36,14 +36,10 @@ def write_page(
     if drawn:
         page.figure(
             network_figure(drawn, f"the {min(len(drawn), 80)} strongest edges"),
-            "Blue raises, red lowers; the thicker the surer. Black: factors; grey: target genes.",
+            "The thicker, the higher the score. Black: factors; grey: target genes.",
             "network of the strongest edges",
         )
-    page.table(
-        _EDGE_COLUMNS,
-        [[row[name] for name in _EDGE_COLUMNS] for row in edges[:_SHOWN]],
-        f"The strongest of {len(edges):,} edges. `knockout` is the change of the gene when all peaks of the factor close.",
-    )
+    page.table(*_edge_table(edges))
     page.section("Factors")
     page.text(
         "A factor acts when the peaks with its sites shift the prediction one way, and follow its expression, more than "
@@ -74,6 +70,19 @@ def _said(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return ", ".join(f"{name} {'none' if one is None else one}" for name, one in value.items())
+
+
+def _edge_table(edges: Rows) -> tuple[list[str], list[list[object]], str]:
+    """Header, rows and caption of the strongest edges; without knock-outs no column of them."""
+    knocked = any(row["knockout"] is not None for row in edges)
+    rows: list[list[object]] = []
+    for row in edges[:_SHOWN]:
+        distance = None if row["distance_bp"] is None else row["distance_bp"] / 1000
+        shown = [row["tf"], row["gene_name"] or row["gene_id"], row["sign"], row["score"], row["stability"]]
+        rows.append([*shown, row["peak"], distance, row["site_q"], *([row["knockout"]] if knocked else [])])
+    said = " `knockout` is the change of the gene when all peaks of the factor close." if knocked else ""
+    head = [*_EDGE_COLUMNS, *(["knockout"] if knocked else [])]
+    return head, rows, f"The strongest of {len(edges):,} edges.{said}"
 
 
 def _summary(page: Page, result: Mapping[str, Any]) -> None:

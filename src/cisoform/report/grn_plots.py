@@ -49,7 +49,8 @@ def network_figure(edges: Sequence[DrawnEdge], title: str) -> Figure:
         axes.plot(*zip(start, end, strict=True), color=colour, linewidth=width, alpha=0.6, zorder=1)
     for name, (x, y) in place.items():
         axes.plot(x, y, "o", markersize=9, color=OBSERVED, zorder=2)
-        axes.annotate(name, (x, y), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8)
+        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}
+        axes.annotate(name, (x, y), (0, 8), textcoords="offset points", ha="center", fontsize=8, bbox=paper)
     for name, (x, y, angle) in outside.items():
         axes.plot(x, y, "o", markersize=4, color=CEILING, zorder=2)
         degrees = np.degrees(angle) % 360
@@ -64,6 +65,9 @@ def network_figure(edges: Sequence[DrawnEdge], title: str) -> Figure:
             va="center",
             fontsize=6,
         )
+    for colour, label in ((RAISES, "raises"), (LOWERS, "lowers")):
+        axes.plot([], [], color=colour, linewidth=2, label=label)
+    axes.legend(frameon=False, fontsize=8, loc="upper right")
     axes.set_xlim(-1.35, 1.35)
     axes.set_ylim(-1.35, 1.35)
     return figure
