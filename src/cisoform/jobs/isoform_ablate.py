@@ -189,7 +189,8 @@ def _row(plan: Ablation, row: Row, compared: Mapping[str, Any]) -> dict[str, Any
     runs = [run for run in plan.runs if run.row.name == row.name]
     results = [run.result or {} for run in runs]
     paper = PAPER[plan.table.name].get(row.name)
-    core = [result["core_seconds"] for result in results]
+    # Not known of a run that was cut and resumed.
+    core = [result["core_seconds"] for result in results if result["core_seconds"] is not None]
     return {
         "name": row.name,
         "label": row.label,
@@ -198,7 +199,7 @@ def _row(plan: Ablation, row: Row, compared: Mapping[str, Any]) -> dict[str, Any
         "n_parameters": results[0]["n_parameters"],
         "n_trained": results[0]["n_trained"],
         "seconds": float(np.mean([result["seconds"] for result in results])),
-        "core_seconds": None if None in core else float(np.mean(core)),
+        "core_seconds": float(np.mean(core)) if core else None,
         "device": results[0]["device"],
         **compared,
         "paper": None if paper is None else vars(paper),

@@ -180,9 +180,12 @@ def draw_table(content: Content) -> Figure:
     axes.axvline(0, color=OBSERVED, linewidth=0.8)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel(
-        "R², mean over columns (bar: interval over families and seeds; dots: seeds; dotted: reference row;\n"
-        "hollow diamond: the paper's value on GTEx, other data and encoders)"
+    axes.set_xlabel("R², mean over columns")
+    figure.supxlabel(
+        "bar: mean of the seeds (dots), line: interval over families and seeds, dotted: reference row; "
+        "hollow diamond: the paper on GTEx, other data and encoders",
+        fontsize=7.5,
+        color=OBSERVED,
     )
     axes.set_title(f"{content['table']}, split {content['split']}, recipe {content['recipe']}", loc="left")
     return figure
