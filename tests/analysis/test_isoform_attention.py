@@ -22,7 +22,6 @@ from cisoform.analysis.isoform_attention import (
     turned,
 )
 from cisoform.batches import Tokens
-from cisoform.data.build import build_isoform_dataset
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.data.loader import IsoformLoader, LoaderConfig
 from cisoform.genome.ragged import Ragged
@@ -31,20 +30,14 @@ from cisoform.models.encoders.attention import encoder_attention, has_attention
 from cisoform.models.encoders.rotary import RotaryEncoder, nt_v2_network
 from cisoform.tokens.kmer import kmer_ids
 from cisoform.tokens.rna import region_ids
-from tests.cli.mini import write_mini_project
+from tests.cli.mini import mini_dataset
 
 KMERS = LoaderConfig(rna_tokens="kmers", modalities=("rna",))
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> IsoformDataset:
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("mini")
-    mini = write_mini_project(root)
-    build_isoform_dataset(
-        mini.genome, mini.annotation, mini.expression, splits=mini.splits, window=128, out=root / "data"
-    )
-    return IsoformDataset.open(root / "data")
+    return mini_dataset(tmp_path_factory.mktemp("mini"))
 
 
 def coding(dataset: IsoformDataset) -> np.ndarray:

@@ -13,6 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
+from cisoform.data.build import build_isoform_dataset
+from cisoform.data.isoform_dataset import IsoformDataset
+
 N_GENES = 16
 CHROMOSOMES = ("chr1", "chr2")
 TISSUES = ("Brain", "Liver", "Whole Blood")
@@ -204,3 +209,13 @@ def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]
         path.write_bytes(gzip.compress(text.encode()))
     else:
         path.write_text(text)
+
+
+def mini_dataset(root: Path) -> IsoformDataset:
+    """The project as a data set with windows of 128 bp, for models on one thread."""
+    torch.set_num_threads(1)
+    mini = write_mini_project(root)
+    build_isoform_dataset(
+        mini.genome, mini.annotation, mini.expression, splits=mini.splits, window=128, out=root / "data"
+    )
+    return IsoformDataset.open(root / "data")

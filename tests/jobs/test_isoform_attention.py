@@ -12,14 +12,13 @@ import pytest
 import torch
 
 from cisoform.analysis.isoform_attention import REGIONS
-from cisoform.data.build import build_isoform_dataset
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.jobs import isoform_pretrain
 from cisoform.jobs.isoform_attention import encoder_before, read_attention
 from cisoform.jobs.isoform_model import IsoformModel
 from cisoform.jobs.isoform_train import choose_recipe, prepare, train
 from cisoform.report.attention_plots import attention_figure
-from tests.cli.mini import write_mini_project
+from tests.cli.mini import mini_dataset
 
 SHORT = ("train.epochs=2", "model.dna=null", "model.protein=null")
 SIZES = tuple(f"model.rna.network.{name}" for name in ("dim=32", "layers=2", "ffn=128"))
@@ -27,13 +26,7 @@ SIZES = tuple(f"model.rna.network.{name}" for name in ("dim=32", "layers=2", "ff
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> IsoformDataset:
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("mini")
-    mini = write_mini_project(root)
-    build_isoform_dataset(
-        mini.genome, mini.annotation, mini.expression, splits=mini.splits, window=128, out=root / "data"
-    )
-    return IsoformDataset.open(root / "data")
+    return mini_dataset(tmp_path_factory.mktemp("mini"))
 
 
 def run_of(dataset: IsoformDataset, out: Path, *settings: str, seed: int = 4) -> Path:

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
 from cisoform.benchmark.evaluation import EvaluationConfig
-from cisoform.data.build import build_isoform_dataset
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.errors import InputError
 from cisoform.jobs import isoform_compare
@@ -23,20 +21,14 @@ from cisoform.jobs.isoform_evaluate import Evaluated, evaluate
 from cisoform.jobs.isoform_model import IsoformModel
 from cisoform.jobs.isoform_train import choose_recipe, prepare, train
 from cisoform.report.compare_plots import comparison_figure
-from tests.cli.mini import TISSUES, write_mini_project
+from tests.cli.mini import TISSUES, mini_dataset
 
 CONFIG = EvaluationConfig(baselines=None, n_draws=200, seed=3)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> IsoformDataset:
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("mini")
-    mini = write_mini_project(root)
-    build_isoform_dataset(
-        mini.genome, mini.annotation, mini.expression, splits=mini.splits, window=128, out=root / "data"
-    )
-    return IsoformDataset.open(root / "data")
+    return mini_dataset(tmp_path_factory.mktemp("mini"))
 
 
 @pytest.fixture(scope="module")

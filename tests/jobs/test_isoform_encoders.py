@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 
+from cisoform.batches import Tokens
 from cisoform.benchmark.evaluation import EvaluationConfig
-from cisoform.data.build import build_isoform_dataset
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.errors import InputError
 from cisoform.features import cache as feature_cache
@@ -35,7 +35,7 @@ from cisoform.models.encoders.rotary import (
 )
 from cisoform.models.isoformer import IsoFormer
 from cisoform.weights.rotary import read_rotary
-from tests.cli.mini import write_mini_project
+from tests.cli.mini import mini_dataset
 from tests.weights.public_rotary import esm2_config, nt_config, write
 
 SHORT = ("train.epochs=2", "model.dna=null", "model.aggregator.aggregate=all", "model.aggregator.heads=2")
@@ -43,13 +43,7 @@ SHORT = ("train.epochs=2", "model.dna=null", "model.aggregator.aggregate=all", "
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> IsoformDataset:
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("mini")
-    mini = write_mini_project(root)
-    build_isoform_dataset(
-        mini.genome, mini.annotation, mini.expression, splits=mini.splits, window=128, out=root / "data"
-    )
-    return IsoformDataset.open(root / "data")
+    return mini_dataset(tmp_path_factory.mktemp("mini"))
 
 
 @pytest.fixture(scope="module")
@@ -318,3 +312,13 @@ def test_other_weights_other_folder_and_a_damaged_entry_is_computed_again(tmp_pa
     other = sequence_table(encoder, rows, tmp_path)
     check(encoder, rows, other.values, other.first)
     assert len(list(tmp_path.glob("*/about.json"))) == 2
+
+
+def test_a_table_of_no_sequence_leaves_rows_without_any_to_the_encoder(tmp_path: Path) -> None:
+    encoder = small_encoder().eval()
+    empty = Tokens(torch.zeros(2, 1, dtype=torch.int64), torch.zeros(2, 1, dtype=torch.bool))
+    expected = encoder(empty)
+    encoder.use_table(sequence_table(encoder, [], tmp_path))
+    found = encoder(empty)
+    torch.testing.assert_close(found.states, expected.states)
+    assert torch.equal(found.mask, expected.mask) and not found.mask.any()

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from cisoform.benchmark.masked import MODEL, UNIGRAM, token_letters
-from cisoform.data.build import build_isoform_dataset
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.data.masked_tokens import VOCABULARIES
 from cisoform.genome.ragged import Ragged
@@ -21,20 +20,14 @@ from cisoform.jobs.isoform_pretrain import choose_recipe, prepare, pretrain, sco
 from cisoform.models.encoders.rotary import RotaryNetwork, nt_v2_network
 from cisoform.tokens.kmer import vocabulary as kmer_vocabulary
 from cisoform.weights.rotary import read_rotary
-from tests.cli.mini import write_mini_project
+from tests.cli.mini import mini_dataset
 
 SHORT = ("train.epochs=1", "train.max_steps=2")
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> IsoformDataset:
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("mini")
-    mini = write_mini_project(root)
-    build_isoform_dataset(
-        mini.genome, mini.annotation, mini.expression, splits=mini.splits, window=128, out=root / "data"
-    )
-    return IsoformDataset.open(root / "data")
+    return mini_dataset(tmp_path_factory.mktemp("mini"))
 
 
 def with_proteins(

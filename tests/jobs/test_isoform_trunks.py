@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from cisoform.data.build import build_isoform_dataset
 from cisoform.data.isoform_dataset import IsoformDataset
 from cisoform.errors import InputError
 from cisoform.features import sequences as cached
@@ -18,7 +17,7 @@ from cisoform.jobs.isoform_train import choose_recipe, encode_once, prepare, tra
 from cisoform.models.encoders.trunk import TrunkEncoder
 from cisoform.models.isoformer import IsoFormer
 from cisoform.weights.trunks import TrunkKind, read_trunk
-from tests.cli.mini import write_mini_project
+from tests.cli.mini import mini_dataset
 from tests.weights.public_trunks import write_trunk
 
 KINDS: list[TrunkKind] = ["enformer", "borzoi"]
@@ -27,13 +26,7 @@ SHORT = ("train.epochs=1", "train.max_steps=2", "model.rna=null", "model.aggrega
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> IsoformDataset:
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("mini")
-    mini = write_mini_project(root)
-    build_isoform_dataset(
-        mini.genome, mini.annotation, mini.expression, splits=mini.splits, window=128, out=root / "data"
-    )
-    return IsoformDataset.open(root / "data")
+    return mini_dataset(tmp_path_factory.mktemp("mini"))
 
 
 @pytest.fixture(scope="module")
