@@ -174,7 +174,9 @@ class PretrainedEncoder(nn.Module):
         self.table = table
 
     def _look_up(self, table: SequenceTable, tokens: Tokens) -> Hidden | None:
-        """Rows from the table; None if it lacks one of them."""
+        """Rows from the table; None if it lacks one of them, or holds nothing at all."""
+        if not len(table.values):
+            return None
         ids, mask = tokens.ids.cpu().numpy(), tokens.mask.cpu().numpy()
         lengths = mask.sum(axis=1)
         counts = np.array([self.positions(n) if n else 0 for n in lengths.tolist()], dtype=np.int64)
