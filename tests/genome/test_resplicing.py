@@ -12,6 +12,7 @@ from cisoform.data.simulate.simulation import simulate
 from cisoform.data.simulate.write import write_simulation
 from cisoform.genome.annotate import Structures
 from cisoform.genome.annotation import read_annotation
+from cisoform.genome.coding import FLAG_SELENOCYSTEINE
 from cisoform.genome.consequences import SpliceLoss, consequence
 from cisoform.genome.edits import edits_of
 from cisoform.genome.fasta import Genome
@@ -61,6 +62,32 @@ def test_an_intron_beside_a_skipped_exon_goes_with_it():
     lost = (SpliceLoss(1, True), SpliceLoss(1, False))
     assert remade("skip", *lost)[::3] == ("CATGGCTAAGT", "exon 2 skipped")
     assert remade("retain", *lost)[3] == "intron 1 kept"
+
+
+@pytest.mark.parametrize(
+    ("mode", "minus", "protein"),
+    [("skip", False, "MUAUK"), ("skip", True, "MUAUK"), ("retain", False, "MUAVHVQ")],
+)
+def test_selenocysteines_stay_but_for_those_behind_a_kept_intron(mode: str, minus: bool, protein: str):
+    # ATG TGA GCT | GTG CAC | TGA AAA TAA G; the donor of intron 2 is lost.
+    plain = "TTTT" + "ATGTGAGCT" + "GTAAAG" + "GTGCAC" + "GTCCAG" + "TGAAAATAAG" + "TTTT"
+    text = plain.translate(str.maketrans("ACGT", "TGCA"))[::-1] if minus else plain
+    exons = [(4, 13), (19, 25), (31, 41)]
+    placed = [(len(plain) - end, len(plain) - start) for start, end in exons[::-1]] if minus else exons
+    model = Structure(
+        starts=[start for start, _ in placed],
+        ends=[end for _, end in placed],
+        minus=minus,
+        rna=encode_dna("ATGTGAGCTGTGCACTGAAAATAAG"),
+        cds_start=0,
+        cds_end=24,
+        phase=0,
+        flags=FLAG_SELENOCYSTEINE,
+        protein=encode_protein("MUAVHUK"),
+    )
+    product, _ = respliced(model, (), encode_dna(text), [SpliceLoss(2, True)], mode)
+    assert product.protein is not None
+    assert (decode_protein(product.protein), product.has_stop) == (protein, True)
 
 
 def test_a_changed_start_codon_makes_no_protein():

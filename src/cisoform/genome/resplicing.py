@@ -1,7 +1,8 @@
 """What a transcript makes when splice sites are lost and the exon is skipped or the intron kept.
 
 Which of both a cell does cannot be told from the site alone, so the caller chooses. `skip` leaves out the exon beside
-the lost site, and keeps the intron where that exon is the first or the last one; `retain` keeps the intron.
+the lost site, and keeps the intron where that exon is the first or the last one; `retain` keeps the intron. In-frame
+TGA of a selenoprotein reads U before the splicing differs, and behind skipped exons while the CDS ends in frame.
 """
 
 from __future__ import annotations
@@ -52,7 +53,12 @@ def respliced(
     start = _start_in(structure, inside, origin, len(codes), kept)
     if start < 0:
         return nothing, f"{done}; start codon lost"
-    reading = read_protein(structure, rna, start + structure.phase, len(rna))
+    # A kept intron may hold stops of its own: where one is kept, nothing behind it counts as the annotated CDS.
+    last = -1
+    if set(kept) <= set(spans):
+        last = _place(structure, inside, origin, len(codes), kept, structure.cds_end - 1)
+    same = _common(structure.rna, rna)
+    reading = read_protein(structure, rna, start + structure.phase, len(rna), last + 1, same)
     if not len(reading.protein):
         return nothing, done
     end = start + structure.phase + 3 * (len(reading.protein) + reading.has_stop)
@@ -97,17 +103,35 @@ def _start_in(
     structure: Structure, edits: Sequence[Edit], origin: int, length: int, kept: Sequence[Span]
 ) -> int:
     """Where the CDS begins in the new RNA; -1 if its first codon is changed or left out."""
-    at = structure.cds_start
-    if structure.minus:
-        at = structure.before[-1] - 1 - at
-    exon = int(np.searchsorted(np.array(structure.before), at, side="right")) - 1
-    base = structure.starts[exon] + at - structure.before[exon]
+    base = _base(structure, structure.cds_start)
     codon = (base - 2, base + 1) if structure.minus else (base, base + 3)
     if any(edit.start < codon[1] and edit.end > codon[0] for edit in edits):
         return -1
     if any(edit.is_insertion and codon[0] < edit.start < codon[1] for edit in edits):
         return -1
-    place = new_position(base, edits, after=True) - origin
+    return _place(structure, edits, origin, length, kept, structure.cds_start)
+
+
+def _base(structure: Structure, at: int) -> int:
+    """Base of the chromosome that is base `at` of the RNA."""
+    if structure.minus:
+        at = structure.before[-1] - 1 - at
+    exon = int(np.searchsorted(np.array(structure.before), at, side="right")) - 1
+    return structure.starts[exon] + at - structure.before[exon]
+
+
+def _common(old: Codes, new: Codes) -> int:
+    """Bases that two sequences share at their beginning."""
+    n = min(len(old), len(new))
+    differs = np.flatnonzero(old[:n] != new[:n])
+    return int(differs[0]) if len(differs) else n
+
+
+def _place(
+    structure: Structure, edits: Sequence[Edit], origin: int, length: int, kept: Sequence[Span], at: int
+) -> int:
+    """Where base `at` of the RNA lies in the new one; -1 if it is left out."""
+    place = new_position(_base(structure, at), edits, after=True) - origin
     place = length - 1 - place if structure.minus else place
     before = 0
     for start, end in kept:
