@@ -1,7 +1,7 @@
 """Samples of transcripts before and after changes of the genome: DNA window, RNA and protein follow the same edits.
 
 Every row is a transcript as it is, or as one variant (or haplotype) leaves it. Sequences that a change does not touch
-are shared with the row of the reference, so they are encoded once.
+are shared with the row of the reference, so a batch encodes them once.
 """
 
 from __future__ import annotations
