@@ -40,6 +40,13 @@ def test_what_no_chromosome_carries_is_refused_with_the_reason():
     assert found.detail[2] == "in S, T, U and 1 more; phase the genotypes"
 
 
+def test_an_allele_without_genotypes_is_refused_by_itself():
+    found = records((10, "A", "C"), (20, "A", "T"))
+    assert resolve(found, Genotypes({S1: [(1, "")]}, {}, {0: "FORMAT 'DP' has no GT"})) == {S1: [(1, "")]}
+    assert found.status == ["no genotypes", "scored"]
+    assert found.detail == ["FORMAT 'DP' has no GT", ""]
+
+
 def test_alleles_of_two_phase_sets_do_not_exclude_each_other_and_those_everywhere_do():
     found = records((10, "A", "C"), (10, "A", "G"), (10, "A", "T"))
     kept = resolve(found, Genotypes({S1: [(0, "1"), (1, "2")], T1: [(0, None), (2, "9")]}))

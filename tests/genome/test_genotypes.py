@@ -43,6 +43,17 @@ def test_unphased_calls_are_named():
     assert found.unphased == {10: ["S", "T"], 11: ["T"], 13: ["S"]}
 
 
+def test_a_record_without_genotypes_is_named_and_the_next_one_read():
+    found = taken("DP\t3\t4", "GT\t0|1\t0|0")
+    assert found.without == dict.fromkeys((0, 1), "FORMAT 'DP' has no GT")
+    assert found.carried == {("S", 1): [(2, "")]}
+
+
+def test_a_sign_before_the_first_allele_is_read():
+    found = taken("GT\t|0|1\t/0/2")
+    assert (found.carried, found.unphased) == ({("S", 1): [(0, "")]}, {1: ["T"]})
+
+
 def test_names_of_carriers():
     assert [str(Carrier("S", 0)), str(Carrier("S", 1, "77"))] == ["S|1", "S|2@77"]
 
@@ -52,7 +63,6 @@ def test_names_of_carriers():
     [
         ("GT\t0|1", "line 2: 10 columns, expected 11"),
         ("GT\t0|1\t0|0\t1|1", "line 2: 12 columns, expected 11"),
-        ("DP\t0\t0", "FORMAT 'DP' has no GT"),
         ("GT\t0|3\t0|0", "genotype '0|3' of 'S' names allele 3, ALT has 2"),
         ("GT\t0|0\t0|-1", "genotype '0|-1' of 'T' is not of the form"),
         ("GT\t0|0\t1|", "genotype '1|' of 'T' is not of the form"),

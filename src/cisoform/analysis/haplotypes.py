@@ -14,7 +14,7 @@ from cisoform.analysis.isoform_variants import Unit
 from cisoform.genome.annotate import Placed
 from cisoform.genome.edits import clash, edits_of, merged
 from cisoform.genome.genotypes import Carrier, Copy, Genotypes
-from cisoform.genome.vcf_records import OVERLAP, UNCARRIED, UNPHASED, Records
+from cisoform.genome.vcf_records import NO_GENOTYPES, OVERLAP, UNCARRIED, UNPHASED, Records
 
 Ints = npt.NDArray[np.int64]
 Call = tuple[int, str | None]
@@ -44,7 +44,7 @@ def resolve(records: Records, genotypes: Genotypes) -> dict[Copy, list[Call]]:
                     where = f"another allele of its record on {Carrier(*copy, phase_set or '')}"
                 clashes.setdefault(number, []).append(where)
         kept[copy] = own
-    _report(records, {number for own in kept.values() for number, _ in own}, clashes, genotypes.unphased)
+    _report(records, {number for own in kept.values() for number, _ in own}, clashes, genotypes)
     return kept
 
 
@@ -73,13 +73,14 @@ def _clashing(records: Records, near: Sequence[Call], number: int, phase_set: st
     return None
 
 
-def _report(
-    records: Records, used: set[int], clashes: dict[int, list[str]], unphased: dict[int, list[str]]
-) -> None:
+def _report(records: Records, used: set[int], clashes: dict[int, list[str]], genotypes: Genotypes) -> None:
     """States of alleles that no chromosome carries, and remarks at those that some do not."""
+    unphased = genotypes.unphased
     for number in records.usable:
         missing = f"in {_some(unphased[number])}" if number in unphased else ""
-        if number in used:
+        if number in genotypes.without:
+            records.refuse(number, NO_GENOTYPES, genotypes.without[number])
+        elif number in used:
             texts = [f"left out: overlaps {_some(clashes[number])}"] if number in clashes else []
             texts += [f"not phased {missing}"] if missing else []
             records.detail[number] = "; ".join(texts)

@@ -1,11 +1,13 @@
 """Haplotypes of a VCF file: which alternative alleles stand together on one chromosome of one sample.
 
 Phased genotypes (`0|1`) give haplotypes within their phase set (`PS`; one for all where there is none); an allele on
-all chromosomes of a sample (`1/1`, `1`) needs no phase. Other unphased genotypes are kept apart and named.
+all chromosomes of a sample (`1/1`, `1`) needs no phase. Other unphased genotypes are kept apart and named, and so are
+records without genotypes, as callers of structural variants write them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -39,10 +41,12 @@ class Genotypes:
     Attributes:
         carried: Of every chromosome of a sample: allele and its phase set; None = on all chromosomes of the sample.
         unphased: Samples by index of an allele in which its phase is not known.
+        without: Why an allele has no genotypes at all, by its index.
     """
 
     carried: dict[Copy, list[tuple[int, str | None]]] = field(default_factory=dict)
     unphased: dict[int, list[str]] = field(default_factory=dict)
+    without: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -66,7 +70,7 @@ class GenotypeReader:
         self.samples = text.rstrip("\n").split("\t")[_FIXED:]
         if not self.samples:
             raise InputError(f"{self.path}: line {line}: no sample columns; --haplotypes needs genotypes")
-        twice = next((name for name in self.samples if self.samples.count(name) > 1), None)
+        twice = next((name for name, count in Counter(self.samples).items() if count > 1), None)
         if twice is not None:
             raise InputError(
                 f"{self.path}: line {line}: two samples are named {twice!r}; give each its own name"
@@ -82,11 +86,16 @@ class GenotypeReader:
             into: Where they go.
 
         Raises:
-            InputError: With the line: a missing column, no GT, a genotype that is not of the form 0|1, or one that
-                names an allele that the record does not have.
+            InputError: With the line: a missing column, a genotype that is not of the form 0|1, or one that names an
+                allele that the record does not have.
         """
-        line = alleles[0].line
-        for sample, call, phase_set in self._calls(line, text.rstrip("\n").split("\t")):
+        line, fields = alleles[0].line, text.rstrip("\n").split("\t")
+        self._check_columns(line, fields)
+        if "GT" not in fields[_FIXED - 1].split(":"):
+            said = f"FORMAT {fields[_FIXED - 1][:40]!r} has no GT"
+            into.without.update(dict.fromkeys(range(first, first + len(alleles)), said))
+            return
+        for sample, call, phase_set in self._calls(fields):
             parts = call.replace("/", "|").split("|")
             carried = [self._allele(part, call, sample, line, len(alleles)) for part in parts]
             numbers = [first + number - 1 for number in carried]
@@ -104,23 +113,23 @@ class GenotypeReader:
                 if number >= first:
                     into.carried.setdefault((sample, copy), []).append((number, phase_set))
 
-    def _calls(self, line: int, fields: list[str]) -> list[tuple[str, str, str]]:
-        """Sample, GT and PS of every sample of a record."""
+    def _check_columns(self, line: int, fields: list[str]) -> None:
         expected = _FIXED + len(self.samples)
         if len(fields) != expected:
             raise InputError(
                 f"{self.path}: line {line}: {len(fields)} columns, expected {expected} (one genotype a sample)"
             )
+
+    def _calls(self, fields: list[str]) -> list[tuple[str, str, str]]:
+        """Sample, GT and PS of every sample of a record."""
         keys = fields[_FIXED - 1].split(":")
-        if "GT" not in keys:
-            raise InputError(
-                f"{self.path}: line {line}: FORMAT {fields[_FIXED - 1][:40]!r} has no GT; --haplotypes needs genotypes"
-            )
         found = []
         for sample, text in zip(self.samples, fields[_FIXED:], strict=True):
             values = dict(zip(keys, text.split(":"), strict=False))
             phase_set = values.get("PS", "")
-            found.append((sample, values.get("GT", "."), "" if phase_set == "." else phase_set))
+            # VCF 4.4 may write a sign before the first allele too (`|0|1`).
+            call = values.get("GT", ".").removeprefix("/").removeprefix("|")
+            found.append((sample, call, "" if phase_set == "." else phase_set))
         return found
 
     def _allele(self, part: str, call: str, sample: str, line: int, n_alleles: int) -> int:

@@ -24,7 +24,7 @@ UNKNOWN_CHROMOSOME, BEYOND = "unknown chromosome", "beyond the chromosome"
 MISMATCH, ASSEMBLY = "REF mismatch", "other assembly"
 NO_CHANGE, REPEATED = "no change", "repeated"
 NO_TRANSCRIPT, OVERLAP = "no transcript in reach", "overlaps on every haplotype"
-UNCARRIED, UNPHASED = "carried by no sample", "unphased"
+UNCARRIED, UNPHASED, NO_GENOTYPES = "carried by no sample", "unphased", "no genotypes"
 REMEMBERED = 100_000
 """Usable alleles before one among which its repeat is looked for, so that memory does not grow with the file."""
 _ID, _LENGTH = re.compile(r"[<,]ID=([^,>]+)"), re.compile(r"[<,]length=(\d{1,18})[,>]")
