@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +322,21 @@ def test_the_commands_of_the_page_run(sim: Path, cli: Cli, monkeypatch: pytest.M
     assert ran == ["train", "train", "evaluate", "predict"]
     assert "interval: 80%, calibrated on" in (sim / "predictions.tsv").read_text()[:1500]
     assert "uncertainty.md" in (REPOSITORY / "docs/index.md").read_text()
+
+
+def test_a_tissue_that_could_not_be_calibrated_is_named(ensemble: Path, sim: Path) -> None:
+    models = load_models([ensemble])
+    kept = stored_calibration([ensemble], models)
+    assert kept is not None
+    scale = kept.calibrated.scale.copy()
+    scale[0] = np.nan
+    partial = replace(kept, calibrated=replace(kept.calibrated, scale=scale))
+    dataset, config = IsoformDataset.open(sim / "data"), EvaluationConfig(baselines=None, n_draws=5)
+    whole, found = (evaluate(models, dataset, config=config, calibrations=one) for one in (kept, partial))
+    said = f"{kept.calibrated.columns[0]}: fewer than 20 validation labels, so no interval"
+    assert said in found.result["warnings"] and said not in whole.result["warnings"]
+    assert found.interval is not None
+    assert np.isnan(found.interval[0][:, 0]).all() and np.isfinite(found.interval[0][:, 1]).all()
 
 
 def test_runs_of_two_kinds_are_not_one_gaussian(ensemble: Path, sim: Path, cli: Cli, tmp_path: Path) -> None:

@@ -162,7 +162,9 @@ def _with_calibration(
         warnings.append(
             "fewer than 20 validation labels a tissue: intervals are what the model claims, uncalibrated"
         )
-    elif split in ("valid", "all"):
+    else:
+        warnings += _without_interval(calibrations)
+    if fits and split in ("valid", "all"):
         warnings.append(
             "intervals were calibrated on the validation part, which is among the scored transcripts"
         )
@@ -173,6 +175,16 @@ def _with_calibration(
     low, high = (end.astype(np.float32) for end in ends)
     result = {**scored.result, "calibration": report, "warnings": warnings}
     return replace(scored, result=result, interval=(low, high))
+
+
+def _without_interval(calibrations: Calibrations | None) -> list[str]:
+    """What is said of tissues that could not be calibrated beside others that could."""
+    if calibrations is None:
+        return []
+    found = calibrations.calibrated
+    names = [name for name, fits in zip(found.columns, found.fits.tolist(), strict=True) if not fits]
+    some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return [f"{some}: fewer than 20 validation labels, so no interval"] if names else []
 
 
 def _check_columns(dataset: IsoformDataset, names: Sequence[str]) -> None:
