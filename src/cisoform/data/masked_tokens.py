@@ -76,8 +76,9 @@ class MaskingConfig:
     """What is shown, and what is hidden of it.
 
     Attributes:
-        max_tokens: Longest row, special tokens included. A longer sequence shows a part drawn anew in each epoch; a
-            DNA window has as many bases as fit.
+        max_tokens: Longest row, special tokens included (6-mers: of known bases in whole 6-mers; what is left of a
+            sequence, or is cut off by N, are single bases). A longer sequence shows a part drawn anew in each epoch;
+            a DNA window has as many bases as fit.
         share: Share of the tokens to predict.
         as_mask: Share of those shown as `<mask>`.
         as_random: Share of those shown as another token; the others are shown as they are.
