@@ -12,6 +12,7 @@ from cisoform.batches import Tokens
 from cisoform.errors import InputError
 from cisoform.genome.files import user_cache_dir
 from cisoform.weights.pretrained import READERS, from_pretrained
+from cisoform.weights.public import shape_differences
 from tests.weights.public_rotary import esm2_config, nt_config, write
 from tests.weights.public_trunks import write_trunk
 
@@ -48,3 +49,13 @@ def test_a_kind_without_published_weights_is_refused(tmp_path: Path) -> None:
         InputError, match="'tiny' is no encoder with published weights; choose from esm2, nt_v2"
     ):
         from_pretrained("tiny", tmp_path)
+
+
+def test_differences_are_wrong_shapes_then_missing_then_unknown_tensors() -> None:
+    expected = {"a": torch.zeros(2, 3), "b": torch.zeros(4), "c": torch.zeros(1)}
+    assert shape_differences({"a": [2, 3], "b": (4,), "c": (1,)}, expected) == []
+    assert shape_differences({"x": (1,), "b": (5,), "c": (1,)}, expected) == [
+        "b has shape (5,), expected (4,)",
+        "a is missing",
+        "x is not part of it",
+    ]

@@ -24,7 +24,7 @@ from cisoform.models.encoders.rotary.encoder import ESM_MASK_TOKEN, ESM_TOKENS, 
 from cisoform.models.isoformer import IsoFormer, IsoFormerConfig
 from cisoform.weights import enformer, rotary, trunks
 from cisoform.weights.isoformer_parts import PARTNERS, Parts, find_parts, prefixes
-from cisoform.weights.public import SCHEME, find_public, read_public_tensors
+from cisoform.weights.public import SCHEME, find_public, read_public_tensors, shape_differences
 
 SECTIONS = {"dna": "enformer_", "rna": "nt_", "protein": "esm_"}
 """What the fields of each encoder begin with in `config.json`."""
@@ -110,13 +110,7 @@ def model_differences(shapes: Mapping[str, Sequence[int]], config: IsoFormerConf
     """What keeps tensors of these names and shapes from being the model's, a line each."""
     with torch.device("meta"):
         expected = IsoFormer(config).state_dict()
-    wrong = [
-        f"{name} has shape {tuple(shapes[name])}, expected {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in shapes and tuple(shapes[name]) != tuple(value.shape)
-    ]
-    missing = [f"{name} is missing" for name in expected if name not in shapes]
-    return [*wrong, *missing, *(f"{name} is not part of it" for name in shapes if name not in expected)]
+    return shape_differences(shapes, expected)
 
 
 def _renamed(parts: Parts, tensors: Mapping[str, Tensor], where: str) -> tuple[dict[str, Tensor], list[str]]:

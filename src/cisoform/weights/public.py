@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,6 +140,22 @@ def read_public_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: {error}; is it a checkpoint?") from None
+
+
+def shape_differences(shapes: Mapping[str, Sequence[int]], expected: Mapping[str, Tensor]) -> list[str]:
+    """What keeps tensors of these names and shapes from being a model's, a line each: wrong, missing, unknown ones.
+
+    Args:
+        shapes: Of the tensors, in the names of the model.
+        expected: State of the model; its values are not read.
+    """
+    wrong = [
+        f"{name} has shape {tuple(shapes[name])}, expected {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in shapes and tuple(shapes[name]) != tuple(value.shape)
+    ]
+    missing = [f"{name} is missing" for name in expected if name not in shapes]
+    return [*wrong, *missing, *(f"{name} is not part of it" for name in shapes if name not in expected)]
 
 
 def _named_hash(path: Path) -> str | None:

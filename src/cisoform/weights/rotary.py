@@ -27,7 +27,7 @@ from cisoform.models.encoders.rotary.encoder import ESM_TOKENS, NT_TOKENS
 from cisoform.models.encoders.rotary.network import ROTARY_BASE
 from cisoform.tokens.kmer import vocabulary as nt_vocabulary
 from cisoform.tokens.protein import ESM_VOCABULARY
-from cisoform.weights.public import SCHEME, find_public, public_folder, read_public_tensors
+from cisoform.weights.public import SCHEME, find_public, public_folder, read_public_tensors, shape_differences
 from cisoform.weights.store import MANIFEST_FILE, load_model, save_model
 
 Kind = Literal["esm2", "nt_v2"]
@@ -261,13 +261,7 @@ def differences(shapes: Mapping[str, Sequence[int]], config: RotaryConfig, head:
     """What keeps tensors of these names and shapes from being the network's, a line each; empty if nothing does."""
     with torch.device("meta"):
         expected = RotaryNetwork(config, head=head).state_dict()
-    wrong = [
-        f"{name} has shape {tuple(shapes[name])}, expected {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in shapes and tuple(shapes[name]) != tuple(value.shape)
-    ]
-    missing = [f"{name} is missing" for name in expected if name not in shapes]
-    return [*wrong, *missing, *(f"{name} is not part of it" for name in shapes if name not in expected)]
+    return shape_differences(shapes, expected)
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, Sequence[int]]:

@@ -29,7 +29,7 @@ from cisoform.models.encoders.enformer import (
     Gamma,
 )
 from cisoform.weights import borzoi, enformer
-from cisoform.weights.public import SCHEME, find_public, public_folder, read_public_tensors
+from cisoform.weights.public import SCHEME, find_public, public_folder, read_public_tensors, shape_differences
 from cisoform.weights.store import MANIFEST_FILE, load_model, save_model
 
 TrunkKind = Literal["enformer", "borzoi"]
@@ -235,13 +235,7 @@ def differences(
         heads = dict(stated_heads)
     with torch.device("meta"):
         expected = build_network(config, heads).state_dict()
-    wrong = [
-        f"{name} has shape {tuple(shapes[name])}, expected {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in shapes and tuple(shapes[name]) != tuple(value.shape)
-    ]
-    missing = [f"{name} is missing" for name in expected if name not in shapes]
-    return [*wrong, *missing, *(f"{name} is not part of it" for name in shapes if name not in expected)]
+    return shape_differences(shapes, expected)
 
 
 def heads_of(shapes: Mapping[str, Shape]) -> dict[str, int]:
