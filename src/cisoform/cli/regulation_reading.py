@@ -2,12 +2,15 @@
 
 A reading takes the flags below by their types, puts them into a `Selection`, and opens it:
 
-    def score(model: ModelArgument, data: DataOption = None, ..., out: OutDirOption = None, ...):
+    def features(model: ModelArgument, data: DataOption = None, ..., out: OutDirOption = None, ...):
+        check_out(out, overwrite)                # before long work begins
         chosen = Selection(model=model, data=data, genes=genes, ...)
-        with opened(chosen) as reading:          # checks flags, loads, encodes with progress
-            ...
+        opened = open_selection(chosen)          # checks flags, loads, encodes with progress
+        ...
         with result_folder(out, overwrite) as folder:
             write_tables(folder, {"scores": table})
+
+The commands repeat the flags because typer reads them from each signature.
 """
 
 from __future__ import annotations
