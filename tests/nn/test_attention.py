@@ -90,6 +90,39 @@ def test_recorded_weights_are_kept_for_each_layer_and_only_inside_the_block():
     torch.testing.assert_close(before, inside)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_narrow_heads_over_long_rows_give_the_same_answer_and_gradients(masked):
+    query, key, value, mask = random_attention(queries=70, keys=66, head_dim=6)
+    inputs = [part.requires_grad_() for part in (query, key.clone(), value.clone())]
+    mask = mask if masked else torch.ones_like(mask)
+    upstream = torch.randn(2, 3, 70, 6)
+    fast, slow = (attend(*inputs, mask, return_weights=weights)[0] for weights in (False, True))
+    torch.testing.assert_close(fast, slow)
+    for ours, expected in zip(
+        torch.autograd.grad(fast, inputs, upstream), torch.autograd.grad(slow, inputs, upstream), strict=True
+    ):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pairs_turn_as_complex_numbers():
+    # Dimension i and i + 4 of 8 are one complex number, turned by position x 10000^(-i / 4).
+    hidden = torch.randn(2, 3, 5, 8)
+    angle = torch.arange(5.0)[:, None] * 10_000.0 ** (-torch.arange(4.0) / 4)
+    turned = torch.complex(hidden[..., :4], hidden[..., 4:]) * torch.polar(torch.ones_like(angle), angle)
+    torch.testing.assert_close(rotate(hidden), torch.cat([turned.real, turned.imag], dim=-1))
+
+
+def test_rows_rotated_without_gradients_first_can_be_learned_from_afterwards():
+    hidden = torch.randn(1, 1, 23, 6)
+    with torch.inference_mode():
+        before = rotate(hidden)
+    hidden.requires_grad_()
+    rotate(hidden).square().sum().backward()
+    # A rotation keeps lengths: the gradient of the squared length is twice the vector.
+    torch.testing.assert_close(hidden.grad, 2 * hidden.detach())
+    torch.testing.assert_close(before.clone(), rotate(hidden).detach())
+
+
 def test_rotated_dot_products_depend_on_the_distance_alone():
     query, key = torch.randn(2, 1, 1, 1, 8)
     turned_query, turned_key = rotate(query.expand(1, 1, 9, 8)), rotate(key.expand(1, 1, 9, 8))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,10 +16,30 @@ BASE = 10_000.0
 def rotate(
     hidden: Float[Tensor, "batch heads positions head_dim"],
 ) -> Float[Tensor, "batch heads positions head_dim"]:
-    """Turn each pair of dimensions by position x frequency; dot products then depend on distances alone."""
-    positions, half = hidden.shape[-2], hidden.shape[-1] // 2
-    frequency = BASE ** (-torch.arange(half, device=hidden.device, dtype=torch.float32) / half)
-    angle = torch.arange(positions, device=hidden.device, dtype=torch.float32)[:, None] * frequency
-    cos, sin = angle.cos().to(hidden.dtype), angle.sin().to(hidden.dtype)
-    first, second = hidden[..., :half], hidden[..., half:]
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    """Turn each pair of dimensions by position x frequency; dot products then depend on distances alone.
+
+    Works on the heads side by side, as they lie in memory behind a projection: long rows of numbers, not short ones.
+    """
+    _, heads, positions, head_dim = hidden.shape
+    longest = 1 << max(positions - 1, 0).bit_length()  # few tables for rows of many lengths
+    cos, sin = (table[:positions] for table in _tables(longest, heads, head_dim, hidden.device, hidden.dtype))
+    flat = rearrange(hidden, "batch heads positions head_dim -> batch positions (heads head_dim)")
+    halves = rearrange(hidden, "batch heads positions (two half) -> batch positions heads two half", two=2)
+    turned = torch.addcmul(flat * cos, halves.flip(3).flatten(2), sin)
+    return rearrange(
+        turned, "batch positions (heads head_dim) -> batch heads positions head_dim", heads=heads
+    )
+
+
+@lru_cache(maxsize=16)
+def _tables(
+    positions: int, heads: int, head_dim: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Float[Tensor, "positions dim"], Float[Tensor, "positions dim"]]:
+    """Cosine and sine of the angle of every dimension, the sine of a first half negated; not to be changed."""
+    half = head_dim // 2
+    # Tensors made under inference mode could not be used in training later.
+    with torch.inference_mode(False):
+        frequency = BASE ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
+        angle = torch.arange(positions, device=device, dtype=torch.float32)[:, None] * frequency
+        cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+        return torch.cat([cos, cos], dim=1).repeat(1, heads), torch.cat([-sin, sin], dim=1).repeat(1, heads)

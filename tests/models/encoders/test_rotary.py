@@ -167,6 +167,20 @@ def encoder(**fields: Any) -> RotaryEncoder:
     return RotaryEncoder(Esm2Config(network=TINY, **fields))
 
 
+@pytest.mark.parametrize("gated", [False, True])
+def test_many_tokens_give_what_each_row_gives_alone(gated: bool) -> None:
+    torch.manual_seed(0)
+    network = RotaryNetwork(
+        RotaryConfig(vocabulary=9, dim=4, heads=1, layers=1, ffn=6, gated=gated, mask_token=8)
+    )
+    ids, mask = torch.randint(8, (3, 700)), torch.ones(3, 700, dtype=torch.bool)
+    mask[1, 400:] = False
+    found = network(ids, mask)
+    for row, length in enumerate((700, 400, 700)):
+        alone = network(ids[row : row + 1, :length], mask[row : row + 1, :length])[0]
+        torch.testing.assert_close(found[row, :length], alone, rtol=1e-4, atol=1e-5)
+
+
 def test_hidden_tokens_scale_by_the_real_tokens_alone() -> None:
     network = RotaryNetwork(TINY)
     one = tokens([0, 5, 32, 7, 2])

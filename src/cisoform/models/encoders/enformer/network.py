@@ -113,15 +113,12 @@ class PairPool(nn.Module):
 
     def forward(self, hidden: Float[Tensor, "rows dim positions"]) -> Float[Tensor, "rows dim pairs"]:
         """Halve each row; a last position without a mate stands alone."""
-        single = hidden[..., hidden.shape[-1] // 2 * 2 :]
-        values, scores = (
-            rearrange(
-                part[..., : part.shape[-1] // 2 * 2], "rows dim (pairs two) -> rows dim pairs two", two=2
-            )
-            for part in (hidden, self.score(hidden))
-        )
-        pooled = (values * scores.softmax(dim=-1)).sum(dim=-1)
-        return torch.cat([pooled, single], dim=-1) if single.shape[-1] else pooled
+        even = hidden.shape[-1] // 2 * 2
+        first, second = hidden[..., :even:2], hidden[..., 1:even:2]
+        # A softmax over two is the logistic function of the difference of their scores, which are linear.
+        difference = first - second
+        pooled: Tensor = second + torch.sigmoid(self.score(difference)) * difference
+        return torch.cat([pooled, hidden[..., even:]], dim=-1) if even < hidden.shape[-1] else pooled
 
 
 class Stage(nn.Module):

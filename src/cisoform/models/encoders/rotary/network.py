@@ -22,6 +22,8 @@ from cisoform.nn.rotary import BASE as ROTARY_BASE
 
 TRAINED_MASK_RATE = 0.15 * 0.8
 """Share of `<mask>` among the tokens that ESM-2 was trained on."""
+_CPU_TOKENS = 1_024
+"""Tokens that a feed-forward takes at a time on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +85,24 @@ class RotaryLayer(nn.Module):
         """Mix the real tokens of each row."""
         normed = self.attention_norm(hidden)
         hidden = hidden + self.attention(normed, normed, mask)
-        inner = self.ffn_in(self.ffn_norm(hidden))
+        out: Tensor = hidden + self._feed_forward(self.ffn_norm(hidden))
+        return out
+
+    def _feed_forward(self, normed: Float[Tensor, "rows tokens dim"]) -> Float[Tensor, "rows tokens dim"]:
+        """The feed-forward of each token; on a CPU some at a time, so that a narrow one stays in its cache."""
+        if normed.device.type != "cpu":
+            return self._feed_forward_of(normed)
+        parts = [self._feed_forward_of(part) for part in torch.split(normed.flatten(0, 1), _CPU_TOKENS)]
+        return torch.cat(parts).view_as(normed)
+
+    def _feed_forward_of(self, normed: Float[Tensor, "*tokens dim"]) -> Float[Tensor, "*tokens dim"]:
+        inner = self.ffn_in(normed)
         if self.gated:
             gate, value = inner.chunk(2, dim=-1)
             inner = F.silu(gate) * value
         else:
             inner = F.gelu(inner)
-        out: Tensor = hidden + self.ffn_out(inner)
+        out: Tensor = self.ffn_out(inner)
         return out
 
 
