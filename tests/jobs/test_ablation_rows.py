@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from cisoform.benchmark.ablation import PAPER
 from cisoform.configs import override
+from cisoform.data.loader import LoaderConfig
 from cisoform.data.samples import MODALITIES
 from cisoform.errors import InputError
 from cisoform.jobs.ablation_rows import RECIPE, TABLES, choose_table, parse_pretrained
@@ -98,6 +100,26 @@ def test_pretrained_rows_have_the_size_of_the_weights(tmp_path: Path) -> None:
         if weights is None:
             assert part.network == nt_v2_network(8, 1, 2)
     assert [row.name for row in choose_table("pretraining", {"rna": runs["rna"]}).rows] == names[:4]
+
+
+def test_several_pretrained_encoders_read_less_than_one_and_the_label_says_so(tmp_path: Path) -> None:
+    runs = {m: str(save_encoder(tmp_path / m, m)) for m in MODALITIES}
+    recipe = isoform_recipe("ablate")
+
+    def second_row(*names: str) -> tuple[LoaderConfig, str]:
+        row = choose_table("pretraining", {name: runs[name] for name in names}).rows[1]
+        return override(recipe, row.settings).loader, row.label
+
+    loader, label = second_row(*MODALITIES)
+    assert (loader.dna_window, loader.dna_upstream) == (320, 256)
+    assert (loader.rna_max, loader.protein_max) == (300, 50)
+    assert label.endswith("(-256 to +64 bp, the last 300 nt, the first 50 residues)")
+    loader, label = second_row("rna")
+    assert (loader.dna_window, loader.rna_max) == (recipe.loader.dna_window, 1_200)
+    assert label == "rna from nothing (the last 1,200 nt)"
+    loader, label = second_row("dna")
+    assert replace(loader, dna_tokens=recipe.loader.dna_tokens) == recipe.loader
+    assert label == "dna from nothing"
 
 
 def test_runs_are_read_by_modality() -> None:
