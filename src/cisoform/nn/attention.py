@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from cisoform.nn.rotary import rotate
 
-_CPU_HEAD_DIM, _CPU_QUERIES = 16, 64
+_CPU_HEAD_DIM, _CPU_QUERIES = 16, 48
 """Width that narrow heads are filled up to on a CPU, and from how many queries on that is worth its copies."""
 
 

@@ -24,8 +24,10 @@ def rotate(
     longest = 1 << max(positions - 1, 0).bit_length()  # few tables for rows of many lengths
     cos, sin = (table[:positions] for table in _tables(longest, heads, head_dim, hidden.device, hidden.dtype))
     flat = rearrange(hidden, "batch heads positions head_dim -> batch positions (heads head_dim)")
-    halves = rearrange(hidden, "batch heads positions (two half) -> batch positions heads two half", two=2)
-    turned = torch.addcmul(flat * cos, halves.flip(3).flatten(2), sin)
+    first, second = rearrange(
+        hidden, "batch heads positions head_dim -> batch positions heads head_dim"
+    ).chunk(2, -1)
+    turned = torch.addcmul(flat * cos, torch.cat([second, first], dim=-1).flatten(2), sin)
     return rearrange(
         turned, "batch positions (heads head_dim) -> batch heads positions head_dim", heads=heads
     )
