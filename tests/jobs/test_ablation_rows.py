@@ -111,9 +111,9 @@ def test_several_pretrained_encoders_read_less_than_one_and_the_label_says_so(tm
         return override(recipe, row.settings).loader, row.label
 
     loader, label = second_row(*MODALITIES)
-    assert (loader.dna_window, loader.dna_upstream) == (320, 256)
-    assert (loader.rna_max, loader.protein_max) == (300, 50)
-    assert label.endswith("(-256 to +64 bp, the last 300 nt, the first 50 residues)")
+    assert (loader.dna_window, loader.dna_upstream) == (384, 256)
+    assert (loader.rna_max, loader.protein_max) == (900, 64)
+    assert label.endswith("(-256 to +128 bp, the last 900 nt, the first 64 residues, no exchange)")
     loader, label = second_row("rna")
     assert (loader.dna_window, loader.rna_max) == (recipe.loader.dna_window, 1_200)
     assert label == "rna from nothing (the last 1,200 nt)"

@@ -28,7 +28,7 @@ _CROPS = {
     "rna": (f"loader.rna_max={_RNA_MAX}", f"the last {_RNA_MAX:,} nt"),
     "protein": (f"loader.protein_max={_PROTEIN_MAX}", f"the first {_PROTEIN_MAX} residues"),
 }
-_NARROW, _UPSTREAM, _RNA_SHORT, _PROTEIN_SHORT = 320, 256, 300, 50
+_NARROW, _UPSTREAM, _RNA_SHORT, _PROTEIN_SHORT = 384, 256, 900, 64
 _SHORT = {
     "dna": (
         (f"loader.dna_window={_NARROW}", f"loader.dna_upstream={_UPSTREAM}"),
@@ -38,6 +38,8 @@ _SHORT = {
     "protein": ((f"loader.protein_max={_PROTEIN_SHORT}",), f"the first {_PROTEIN_SHORT} residues"),
 }
 """What several pre-trained encoders at once read, so that a run takes at most 90 s on two CPU cores."""
+_JOINED = ("model.aggregator.kind=concatenate",)
+"""Several at once are pooled side by side: cross-attention over all of their positions would take most of the time."""
 _IDS = {"dna": DNA_IDS, "rna": RNA_IDS, "protein": PROTEIN_IDS}
 _TINY = ("dim=16",)
 _CONV = ("embedding=8", "widths=[16,32]", "bins=[8,4]", "stem_kernel=11", "conv_layers=2")
@@ -213,13 +215,15 @@ def _pretraining(runs: Mapping[str, str]) -> Table:
 
     crops = {part: _crop(part, alone=len(runs) == 1) for part in runs}
     remark = ", ".join(text for _, text in crops.values() if text)
+    joined = _JOINED if len(runs) > 1 else ()
+    remark += ", no exchange" if joined else ""
 
     def row(name: str, label: str, starts: Mapping[str, str]) -> Row:
         settings = [
             (*_start(part, start, runs[part], found[part]), *crops[part][0]) for part, start in starts.items()
         ]
         shown = f"{label} ({remark})" if remark else label
-        return Row(name, shown, tuple(setting for part in settings for setting in part))
+        return Row(name, shown, (*joined, *(setting for part in settings for setting in part)))
 
     what = ", ".join(runs)
     rows = [

@@ -114,6 +114,8 @@ class PairPool(nn.Module):
     def forward(self, hidden: Float[Tensor, "rows dim positions"]) -> Float[Tensor, "rows dim pairs"]:
         """Halve each row; a last position without a mate stands alone."""
         even = hidden.shape[-1] // 2 * 2
+        if not even:
+            return hidden
         first, second = hidden[..., :even:2], hidden[..., 1:even:2]
         # A softmax over two is the logistic function of the difference of their scores, which are linear.
         difference = first - second
