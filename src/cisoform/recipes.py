@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast
 
 from cisoform.data.loader import Augmentation, LoaderConfig
 from cisoform.data.sampling import BatchLimits
@@ -26,6 +26,7 @@ from cisoform.models.encoders import (
     TinyConfig,
 )
 from cisoform.models.isoformer import IsoFormerConfig
+from cisoform.models.kernel import KernelConfig
 from cisoform.models.start_score import StartScoreConfig
 from cisoform.recipes_regulation import creformer_paper as creformer_paper
 from cisoform.training.config import TrainConfig
@@ -178,6 +179,23 @@ def small() -> IsoformRecipe:
     )
 
 
+def yeast_best() -> IsoformRecipe:
+    """The best found for the yeast pack, and a start for other counts of 5' ends; meant for `--ensemble 6`.
+
+    `small` that also reads base composition by distance, of the DNA round the start and of the RNA behind its 5' end,
+    and counts upstream AUGs; half of every output is kernel regression on what the encoders read. Chosen on the
+    training part (cross-validated over families) and the validation part of the yeast pack (`docs/results/yeast.md`).
+    """
+    recipe = small()
+    dna = replace(cast(LandmarkDnaConfig, recipe.model.dna), stretches=tuple(range(-500, 501, 50)))
+    rna = replace(
+        cast(LandmarkRnaConfig, recipe.model.rna),
+        stretches=(0, 25, 50, 100, 200, 400, 800),
+        upstream_starts=True,
+    )
+    return replace(recipe, model=replace(recipe.model, dna=dna, rna=rna, kernel=KernelConfig()))
+
+
 def ablate() -> IsoformRecipe:
     """For tables of ablations on some thousand transcripts: at most 90 s a run on two CPU cores.
 
@@ -300,6 +318,7 @@ def _conv(
 ISOFORM_RECIPES: dict[str, Callable[[], IsoformRecipe]] = {
     "tiny": tiny,
     "small": small,
+    "yeast-best": yeast_best,
     "ablate": ablate,
     "base": base,
     "paper": paper,

@@ -73,6 +73,28 @@ def _(t: Trained) -> tuple[list[str], list[str]]:
     return t.train(data=t.project.root), [str(t.project.root), "manifest.json"]
 
 
+@case("train: kernel regression on encoders without summaries")
+def _(t: Trained) -> tuple[list[str], list[str]]:
+    return t.train("--set", "model.kernel={}"), ["kernel regression", "landmark encoders"]
+
+
+@case("train: kernel regression is asked for variances")
+def _(t: Trained) -> tuple[list[str], list[str]]:
+    settings = ("--recipe", "yeast-best", "--set", "model.dna.starts=null", "--set", "loss.kind=gaussian")
+    return t.train(*settings), ["model.kernel", "no variance", "model.kernel=null"]
+
+
+@case("train: a kernel with more than its whole share")
+def _(t: Trained) -> tuple[list[str], list[str]]:
+    return t.train("--recipe", "yeast-best", "--set", "model.kernel.weight=2"), ["weight=2", "at most 1"]
+
+
+@case("train: edges of stretches that fall")
+def _(t: Trained) -> tuple[list[str], list[str]]:
+    settings = ("--recipe", "yeast-best", "--set", "model.rna.stretches=[0,50,20]")
+    return t.train(*settings), ["stretches=[0, 50, 20]", "must rise"]
+
+
 @case("train: the data set was built by another version")
 def _(t: Trained) -> tuple[list[str], list[str]]:
     edit(t.data / "manifest.json", '"format_version": 1', '"format_version": 99')

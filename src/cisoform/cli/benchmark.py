@@ -40,7 +40,9 @@ def benchmark() -> None:
 def isoform(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of `isoform build`.")],
     out: OutOption,
-    recipe: Annotated[str, typer.Option("--recipe", help="tiny, ablate, small, base or paper.")] = "small",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="tiny, ablate, small, yeast-best, base or paper.")
+    ] = "small",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds of every row.")] = 3,
     split: Annotated[str, typer.Option("--split", help="Scored part: valid or test.")] = "test",
     contrast: Annotated[

@@ -38,7 +38,9 @@ def add_commands(app: typer.Typer) -> None:
 def train(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder of `isoform build`.")],
     out: OutOption,
-    recipe: Annotated[str, typer.Option("--recipe", help="tiny, ablate, small, base or paper.")] = "small",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="tiny, ablate, small, yeast-best, base or paper.")
+    ] = "small",
     elementary: Annotated[
         Path | None,
         typer.Option(

@@ -31,7 +31,7 @@ from cisoform.jobs.isoform_promoters import has_table, load_weights, promoter_pa
 from cisoform.jobs.start_scores import config_for, fit_start_scores
 from cisoform.models.encoders import PretrainedEncoder
 from cisoform.models.encoders.landmark import LandmarkDnaConfig, LandmarkDnaEncoder
-from cisoform.models.isoformer import IsoFormer
+from cisoform.models.isoformer import IsoFormer, IsoFormerConfig
 from cisoform.recipes import TOKENS_OF_KIND, IsoformRecipe, isoform_recipe, with_elementary
 from cisoform.training.device import resolve_device
 from cisoform.training.isoform import IsoformTask
@@ -168,6 +168,10 @@ def prepare(
     columns = [dataset.columns[dataset.column_index(name)] for name in normaliser.columns]
     gaussian = recipe.loss.kind == "gaussian"
     config = replace(recipe.model, tissues=len(columns) * (2 if gaussian else 1))
+    try:
+        config = _with_kernel(config, len(rows["train"]), gaussian)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     starts, folds = recipe.start_scores, None
     if starts is not None:
         starts = config_for(dataset, starts)
@@ -188,6 +192,9 @@ def prepare(
     bare = loader.for_evaluation()
     shown = IsoformLoader(dataset, rows["train"], bare, None, seed, shuffle=False, folds=folds)
     model.fit_inputs(shown.epoch())
+    model.fit_kernel(
+        IsoformLoader(dataset, rows["train"], bare, normaliser, seed, shuffle=False, folds=folds).epoch()
+    )
     about = {"recipe": name, "seed": seed, "dataset_hash": dataset.hash, "monitor": recipe.monitor}
     about |= pretrained.about
     if promoters is not None:
@@ -210,6 +217,19 @@ def prepare(
     done = replace(recipe, model=config)
     encoders = pretrained.about.get("encoders", {})
     return PreparedRun(done, name, dataset, task, source, valid, columns, cropped, fixed, begun, encoders)
+
+
+def _with_kernel(config: IsoFormerConfig, rows: int, gaussian: bool) -> IsoFormerConfig:
+    """The config with room for the training rows in its kernel regression, if it has one.
+
+    Raises:
+        ValueError: If there are too many rows, or outputs that a regression of labels cannot give.
+    """
+    if config.kernel is None:
+        return config
+    if gaussian:
+        raise ValueError("model.kernel predicts no variance; set model.kernel=null or loss.kind=mse")
+    return replace(config, kernel=replace(config.kernel, rows=rows))
 
 
 def _specificity(

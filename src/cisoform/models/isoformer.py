@@ -30,6 +30,7 @@ from cisoform.models.aggregation import (
 )
 from cisoform.models.encoders import DnaConfig, ProteinConfig, RnaConfig, SequenceEncoder, build_encoder
 from cisoform.models.encoders.grouping import encode_in_groups
+from cisoform.models.kernel import Inputs, KernelConfig, KernelRegression, join_inputs
 from cisoform.nn.pooling import AttentionPool, MeanPool
 from cisoform.nn.summaries import FITTED, fit_summaries
 
@@ -43,6 +44,7 @@ class IsoFormerConfig:
     `head_dropout` acts on what the outputs read.
     `head_layers`: widths of hidden layers of a converted checkpoint, each with GELU behind it, read before the rest of
     the head; their form is ours where a checkpoint does not say it.
+    `kernel`: kernel regression on what landmark encoders read, part of every output but in training mode; None = none.
     `group_tokens` bounds what an encoder is given at once (`encode_in_groups`); it changes speed, not results.
     """
 
@@ -55,6 +57,7 @@ class IsoFormerConfig:
     head_hidden: int = 0
     head_dropout: float = 0.0
     head_layers: tuple[int, ...] = ()
+    kernel: KernelConfig | None = None
     group_tokens: int | None = 32_768
 
     def __post_init__(self) -> None:
@@ -92,10 +95,26 @@ class IsoFormer(nn.Module):
         # Training starts from the mean of every tissue (0 in standardised space), not from noise.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.kernel: KernelRegression | None = None
+        if config.kernel is not None:
+            self.kernel = KernelRegression(config.kernel, dict(self.encoders), config.tissues)
 
     def forward(self, batch: IsoformBatch) -> Float[Tensor, "batch tissues"]:
-        """Expression of each sample in each tissue. Every sample needs at least one modality of the model."""
+        """Expression of each sample in each tissue. Every sample needs at least one modality of the model.
+
+        A kernel has its share in evaluation mode alone: the network is trained by itself, so that the two err in
+        different places.
+        """
         parts = self._encode(batch)
+        own = self._own(batch, parts)
+        if self.kernel is None or self.training:
+            return own
+        weight = self.kernel.config.weight
+        blended: Tensor = own + weight * (self.kernel(_inputs(parts), len(batch)) - own)
+        return blended
+
+    def _own(self, batch: IsoformBatch, parts: dict[str, SharedHidden]) -> Float[Tensor, "batch tissues"]:
+        """The network's outputs."""
         if batch.views is None or "dna" not in parts:
             return self._read(self._fuse(parts, len(batch)))
         return self._read_views(parts, batch.views, len(batch))
@@ -150,6 +169,25 @@ class IsoFormer(nn.Module):
                         encoder(modality.tokens.take(modality.row[modality.present].long()))
         self.train(training)
 
+    @torch.no_grad()
+    def fit_kernel(self, batches: Iterable[IsoformBatch]) -> None:
+        """Fit the kernel regression; call once, after `fit_inputs`.
+
+        Args:
+            batches: Every training sample once, without augmentation, with standardised targets.
+        """
+        if self.kernel is None:
+            return
+        training = self.training
+        self.eval()
+        found, targets = [], []
+        for batch in batches:
+            assert batch.targets is not None
+            found.append(_inputs(self._encode(batch)))
+            targets.append(batch.targets)
+        self.kernel.fit(join_inputs(found, [len(one) for one in targets]), torch.cat(targets))
+        self.train(training)
+
     def features(self, batch: IsoformBatch) -> Float[Tensor, "batch dim"]:
         """What the head reads of the DNA without tracks; see `_fuse`."""
         return self._fuse(self._encode(batch), len(batch))
@@ -176,3 +214,8 @@ class IsoFormer(nn.Module):
             else:
                 pooled.append(self.head.weight.new_zeros(batch, dim))
         return torch.cat(pooled, dim=-1)
+
+
+def _inputs(parts: dict[str, SharedHidden]) -> dict[str, Inputs]:
+    """What a kernel reads of encoded modalities."""
+    return {name: Inputs(part.inputs, part.row, part.present) for name, part in parts.items()}

@@ -27,7 +27,7 @@ class Composition(nn.Module):
 
     def __init__(self, size: int, dim: int, dropout: float) -> None:
         super().__init__()
-        self.size = size
+        self.size = self.width = size
         self.register_buffer("mean", torch.full((size,), MEAN_ROOT * size**-0.5))
         self.register_buffer("std", torch.full((size,), size**-0.5))
         self.dropout = nn.Dropout(dropout)
@@ -38,11 +38,20 @@ class Composition(nn.Module):
         self, codes: Int[Tensor, "rows places"], valid: Bool[Tensor, "rows places"]
     ) -> Float[Tensor, "rows dim"]:
         """Summarise the valid places; codes are below `size` there. Rows with none give one fixed vector."""
+        return self.embed(self.inputs(codes, valid))
+
+    def inputs(
+        self, codes: Int[Tensor, "rows places"], valid: Bool[Tensor, "rows places"]
+    ) -> Float[Tensor, "rows size"]:
+        """Standardised square roots of the frequencies."""
         root = root_frequencies(codes, valid, self.size)
         if self.seen is not None:
             self.seen.append(root)
-        scaled = ((root - self.mean) / self.std).clamp(-LIMIT, LIMIT)
-        out: Tensor = self.out(self.dropout(scaled.to(self.out.weight.dtype)))
+        return ((root - self.mean) / self.std).clamp(-LIMIT, LIMIT)
+
+    def embed(self, inputs: Float[Tensor, "rows size"]) -> Float[Tensor, "rows dim"]:
+        """The summary of such inputs."""
+        out: Tensor = self.out(self.dropout(inputs.to(self.out.weight.dtype)))
         return out
 
     def fit(self) -> None:
@@ -77,6 +86,7 @@ class SoftBins(nn.Module):
 
     def __init__(self, dim: int, bins: int, low: float = 2.0, high: float = 9.0) -> None:
         super().__init__()
+        self.width = bins
         self.register_buffer("centres", torch.linspace(low, high, bins))
         self.register_buffer("widths", torch.full((bins,), (high - low) / (bins - 1)))
         self.out = nn.Linear(bins, dim)
@@ -84,11 +94,19 @@ class SoftBins(nn.Module):
 
     def forward(self, counts: Int[Tensor, " rows"]) -> Float[Tensor, "rows dim"]:
         """Embed each count; counts far below the lowest bump look alike, 0 among them."""
+        return self.embed(self.inputs(counts))
+
+    def inputs(self, counts: Int[Tensor, " rows"]) -> Float[Tensor, "rows bins"]:
+        """Height of every bump at each count."""
         logs = counts.float().log1p()
         if self.seen is not None:
             self.seen.append(logs)
         distance = ((logs[:, None] - self.centres) / self.widths).clamp(-REACH, REACH)
-        out: Tensor = self.out((BUMP_HEIGHT * torch.exp(-0.5 * distance.square())).to(self.out.weight.dtype))
+        return BUMP_HEIGHT * torch.exp(-0.5 * distance.square())
+
+    def embed(self, inputs: Float[Tensor, "rows bins"]) -> Float[Tensor, "rows dim"]:
+        """The summary of such inputs."""
+        out: Tensor = self.out(inputs.to(self.out.weight.dtype))
         return out
 
     def fit(self) -> None:
@@ -117,6 +135,7 @@ class Measures(nn.Module):
 
     def __init__(self, size: int, dim: int, dropout: float) -> None:
         super().__init__()
+        self.width = size
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
         self.dropout = nn.Dropout(dropout)
@@ -126,10 +145,17 @@ class Measures(nn.Module):
 
     def forward(self, values: Float[Tensor, "rows size"]) -> Float[Tensor, "rows dim"]:
         """Summarise each row; values far from those of the rows it was fitted to are cut."""
+        return self.embed(self.inputs(values))
+
+    def inputs(self, values: Float[Tensor, "rows size"]) -> Float[Tensor, "rows size"]:
+        """The values, standardised and cut."""
         if self.seen is not None:
             self.seen.append(values)
-        scaled = ((values - self.mean) / self.std).clamp(-MEASURE_LIMIT, MEASURE_LIMIT)
-        out: Tensor = self.out(F.gelu(self.hidden(self.dropout(scaled.to(self.out.weight.dtype)))))
+        return ((values - self.mean) / self.std).clamp(-MEASURE_LIMIT, MEASURE_LIMIT)
+
+    def embed(self, inputs: Float[Tensor, "rows size"]) -> Float[Tensor, "rows dim"]:
+        """The summary of such inputs."""
+        out: Tensor = self.out(F.gelu(self.hidden(self.dropout(inputs.to(self.out.weight.dtype)))))
         return out
 
     def fit(self) -> None:
@@ -153,6 +179,7 @@ class SiteWeights(nn.Module):
     def __init__(self, width: int, letters: int, dim: int, dropout: float) -> None:
         super().__init__()
         self.letters = letters
+        self.width = width * letters
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(width * letters, dim)
 
@@ -160,10 +187,24 @@ class SiteWeights(nn.Module):
         self, ids: Int[Tensor, "rows width"], mask: Bool[Tensor, "rows width"]
     ) -> Float[Tensor, "rows dim"]:
         """Summarise the window; masked places and ids from `letters` on (N) weigh nothing."""
+        return self.embed(self.inputs(ids, mask))
+
+    def inputs(
+        self, ids: Int[Tensor, "rows width"], mask: Bool[Tensor, "rows width"]
+    ) -> Float[Tensor, "rows ones"]:
+        """A 1 for the letter at each place, place by place."""
         known = mask & (ids < self.letters)
         one_hot = F.one_hot(ids.long().masked_fill(~known, 0), self.letters) * known[..., None]
-        out: Tensor = self.out(self.dropout(one_hot.flatten(1).to(self.out.weight.dtype)))
+        return one_hot.flatten(1).float()
+
+    def embed(self, inputs: Float[Tensor, "rows ones"]) -> Float[Tensor, "rows dim"]:
+        """The summary of such inputs."""
+        out: Tensor = self.out(self.dropout(inputs.to(self.out.weight.dtype)))
         return out
+
+
+SUMMARIES = (Composition, SoftBins, Measures, SiteWeights)
+"""All of them: `embed(inputs(...))` is a summary, `width` the width of its inputs."""
 
 
 @contextlib.contextmanager

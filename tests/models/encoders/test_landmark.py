@@ -111,3 +111,33 @@ def test_protein_composition_skips_unknown_residues():
 def test_rna_without_annotation_is_refused():
     with pytest.raises(ValueError, match="carry none"):
         build_encoder(LandmarkRnaConfig(dim=5))(dna_tokens("ACGT"))
+
+
+def test_shares_of_bases_worked_by_hand():
+    tokens = dna_tokens("AACGN", "AT")
+    shares = views.base_shares(views.View(tokens.ids, tokens.mask), (0, 2, 5, 9))
+    # Row 1: AA; C and G of two known bases; nothing. Row 2: A and T; nothing; nothing.
+    assert shares.tolist() == [
+        [1, 0, 0, 0, 0, 0.5, 0.5, 0, 0, 0, 0, 0],
+        [0.5, 0, 0, 0.5, 0, 0, 0, 0, 0, 0, 0, 0],
+    ]
+
+
+@torch.no_grad()
+def test_stretches_of_dna_count_from_the_start():
+    encoder = build_encoder(LandmarkDnaConfig(dim=5, core=(1, 1), spans=(), stretches=(-3, 0, 2))).eval()
+    before, edge, beyond = (encoder(dna_tokens(row)) for row in ("AAAACCCC", "AAAACGCC", "AAAACCGC"))
+    assert before.inputs[1].tolist() == [[1, 0, 0, 0, 0, 1, 0, 0]]
+    # Place +1 is in the stretch behind the start; +2 is in nothing that is read.
+    assert edge.inputs[1].tolist() == [[1, 0, 0, 0, 0, 0.5, 0.5, 0]]
+    torch.testing.assert_close(beyond.states, before.states)
+
+
+@torch.no_grad()
+def test_upstream_starts_are_those_of_the_leader_alone():
+    encoder = build_encoder(LandmarkRnaConfig(dim=5, stretches=(0, 2, 4), upstream_starts=True)).eval()
+    # ATG, A, ATG in the leader; the start codon itself does not count.
+    hidden = encoder(rna_tokens("ATGAATGATGTAA", [1] * 7 + [2, 3, 4] * 2))
+    assert hidden.states.shape[1] == 4 + 1 + 4 + 2
+    torch.testing.assert_close(hidden.inputs[-1], torch.tensor([[2.0]]).log1p())
+    assert hidden.inputs[-2].tolist() == [[0.5, 0, 0, 0.5, 0.5, 0, 0.5, 0]]

@@ -26,13 +26,15 @@ JOINT = "joint"
 class SharedHidden:
     """One modality of a batch, encoded once per distinct row.
 
-    Sample i uses row `row[i]` if `present[i]`; otherwise `row[i]` is a valid index that must not matter.
+    Sample i uses row `row[i]` if `present[i]`; otherwise `row[i]` is a valid index that must not matter. `inputs` as in
+    `Hidden`.
     """
 
     states: Float[Tensor, "rows positions dim"]
     mask: Bool[Tensor, "rows positions"]
     row: Int[Tensor, " batch"]
     present: Bool[Tensor, " batch"]
+    inputs: tuple[Float[Tensor, "rows _"], ...] = ()
 
     def per_sample(self) -> Hidden:
         """One row per sample; all padding where the sample lacks the modality."""
@@ -48,7 +50,9 @@ class SharedHidden:
 def share(hidden: Hidden, modality: Modality) -> SharedHidden:
     """Attach samples to encoded rows. A sample whose sequence is empty counts as lacking the modality."""
     row = modality.row.long().masked_fill(~modality.present, 0)
-    return SharedHidden(hidden.states, hidden.mask, row, modality.present & hidden.mask.any(dim=1)[row])
+    return SharedHidden(
+        hidden.states, hidden.mask, row, modality.present & hidden.mask.any(dim=1)[row], hidden.inputs
+    )
 
 
 def side_by_side(parts: Sequence[SharedHidden]) -> dict[str, Hidden]:

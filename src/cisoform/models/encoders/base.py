@@ -34,10 +34,14 @@ from cisoform.batches import Tokens
 
 @dataclass(frozen=True)
 class Hidden:
-    """Vectors of the positions of each row (tokens or bins of them); `mask` is True at real ones."""
+    """Vectors of the positions of each row (tokens or bins of them); `mask` is True at real ones.
+
+    `inputs` is what each of an encoder's summaries has read, for kernel regression on it; empty = it has none.
+    """
 
     states: Float[Tensor, "rows positions dim"]
     mask: Bool[Tensor, "rows positions"]
+    inputs: tuple[Float[Tensor, "rows _"], ...] = ()
 
 
 @runtime_checkable

@@ -37,7 +37,8 @@ def encode_in_groups(encoder: SequenceEncoder, tokens: Tokens, group_tokens: int
     states = torch.cat([F.pad(part.states, (0, 0, 0, widest - part.mask.shape[1])) for part in parts])
     mask = torch.cat([F.pad(part.mask, (0, widest - part.mask.shape[1])) for part in parts])
     back = index.argsort()
-    return Hidden(states[back], mask[back])
+    inputs = tuple(torch.cat(group)[back] for group in zip(*(part.inputs for part in parts), strict=True))
+    return Hidden(states[back], mask[back], inputs)
 
 
 def _lengths(mask: Bool[Tensor, "rows tokens"]) -> list[int]:

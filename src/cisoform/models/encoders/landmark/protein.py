@@ -9,7 +9,7 @@ from torch import nn
 
 from cisoform.batches import Tokens
 from cisoform.models.encoders.base import Hidden
-from cisoform.models.encoders.landmark.dna import summaries
+from cisoform.models.encoders.landmark.dna import Read, summaries
 from cisoform.nn.summaries import Composition, SoftBins
 
 AMINO_ACIDS = 20
@@ -38,4 +38,8 @@ class LandmarkProteinEncoder(nn.Module):
     def forward(self, tokens: Tokens) -> Hidden:
         """Summaries of each protein."""
         known = tokens.mask & (tokens.ids < AMINO_ACIDS)
-        return summaries([self.length(tokens.mask.sum(dim=1)), self.composition(tokens.ids, known)], tokens)
+        read: Read = [
+            (self.length, self.length.inputs(tokens.mask.sum(dim=1))),
+            (self.composition, self.composition.inputs(tokens.ids, known)),
+        ]
+        return summaries(read, tokens)

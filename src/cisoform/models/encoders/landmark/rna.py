@@ -7,15 +7,15 @@ vectors, so such RNAs need no special case.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from torch import nn
 
 from cisoform.batches import Tokens
 from cisoform.models.encoders.base import Hidden
 from cisoform.models.encoders.landmark import views
-from cisoform.models.encoders.landmark.dna import summaries
-from cisoform.nn.summaries import Composition, SiteWeights, SoftBins
+from cisoform.models.encoders.landmark.dna import Read, summaries
+from cisoform.nn.summaries import Composition, Measures, SiteWeights, SoftBins
 
 Region = Literal["utr5", "cds", "utr3", "non_coding"]
 _IDS = {"utr5": (views.UTR5,), "cds": (views.CODON_1, views.CODON_2, views.CODON_3),
@@ -33,6 +33,9 @@ class LandmarkRnaConfig:
         k: Length of the k-mers.
         start_context: Bases before and from the start codon on that are read one by one.
         length_bins: Bumps of each length (`SoftBins`).
+        stretches: Edges of stretches, in bases from the first transcribed one, whose shares of A, C, G and T are read;
+            empty = none. What is counted at 5' ends also depends on how well that end is copied, ligated and sequenced.
+        upstream_starts: Whether the number of AUGs in the 5'UTR is read.
     """
 
     kind: Literal["landmark_rna"] = "landmark_rna"
@@ -42,6 +45,13 @@ class LandmarkRnaConfig:
     k: int = 3
     start_context: tuple[int, int] = (10, 10)
     length_bins: int = 16
+    stretches: tuple[int, ...] = ()
+    upstream_starts: bool = False
+
+    def __post_init__(self) -> None:
+        views.check_edges("stretches", self.stretches)
+        if self.stretches and self.stretches[0] < 0:
+            raise ValueError(f"stretches={list(self.stretches)}: an RNA begins at 0")
 
 
 class LandmarkRnaEncoder(nn.Module):
@@ -59,23 +69,36 @@ class LandmarkRnaEncoder(nn.Module):
         self.compositions = nn.ModuleDict(
             {name: Composition(size, config.dim, config.dropout) for name, size in sizes.items()}
         )
+        n_shares = max(len(config.stretches) - 1, 0) * views.BASES
+        self.stretches = Measures(n_shares, config.dim, config.dropout) if n_shares else None
+        self.upstream_starts = Measures(1, config.dim, 0.0) if config.upstream_starts else None
 
     def forward(self, tokens: Tokens) -> Hidden:
         """Summaries of each RNA."""
         landmarks = views.rna_landmarks(tokens)
-        states = []
-        for name, bins in self.lengths.items():
+        read: Read = []
+        for name, one in self.lengths.items():
+            bins = cast(SoftBins, one)
             low, high = _IDS[name][0], _IDS[name][-1]
-            states.append(bins(((landmarks.region >= low) & (landmarks.region <= high)).sum(dim=1)))
+            length = ((landmarks.region >= low) & (landmarks.region <= high)).sum(dim=1)
+            read.append((bins, bins.inputs(length)))
         start = views.around(tokens, landmarks.cds_start, *self.config.start_context)
-        states.append(self.start(start.codes, start.valid))
+        read.append((self.start, self.start.inputs(start.codes, start.valid)))
         sequence = views.View(tokens.ids, tokens.mask)
         words = views.kmers(sequence, self.config.k)
         triplets = words if self.config.k == 3 else views.kmers(sequence, 3)
-        for name, summary in self.compositions.items():
+        for name, part in self.compositions.items():
+            summary = cast(Composition, part)
             if name == "cds":
                 view = views.codons(triplets, landmarks)
             else:
                 view = views.within(words, landmarks, _IDS[name][0])
-            states.append(summary(view.codes, view.valid))
-        return summaries(states, tokens)
+            read.append((summary, summary.inputs(view.codes, view.valid)))
+        if self.stretches is not None:
+            shares = views.base_shares(sequence, self.config.stretches)
+            read.append((self.stretches, self.stretches.inputs(shares)))
+        if self.upstream_starts is not None:
+            leader = views.within(triplets, landmarks, views.UTR5)
+            found = (leader.valid & (leader.codes == views.ATG)).sum(dim=1, keepdim=True)
+            read.append((self.upstream_starts, self.upstream_starts.inputs(found.float().log1p())))
+        return summaries(read, tokens)

@@ -6,17 +6,22 @@ masked. Region ids are those of `tokens.rna`.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from cisoform.batches import Tokens
 
 BASES = 4
 """Ids below it are A, C, G, T; N and beyond are unknown."""
 NOWHERE = -(2**30)
+ATG = 0b001110
+"""Base-4 code of the start codon."""
 
 JUNCTION = 8
 UTR5, CODON_1, CODON_2, CODON_3, UTR3, NON_CODING = range(1, 7)
@@ -111,3 +116,25 @@ def codons(triplets: View, landmarks: RnaLandmarks) -> View:
     for offset, phase in enumerate((CODON_1, CODON_2, CODON_3)):
         framed = framed & (region[:, offset : offset + n_places] == phase)
     return View(triplets.codes, framed)
+
+
+def base_shares(view: View, edges: Sequence[int]) -> Float[Tensor, "rows shares"]:
+    """Share of A, C, G and T among the known bases of each stretch of a view; zeros where a stretch has none.
+
+    Args:
+        view: Bases.
+        edges: Where the stretches begin and end: (0, 50, 200) is places 0 to 49 and 50 to 199.
+    """
+    known = view.valid & (view.codes < BASES)
+    one_hot = F.one_hot(view.codes.long().masked_fill(~known, 0), BASES) * known[..., None]
+    shares = []
+    for begin, end in itertools.pairwise(edges):
+        counts = one_hot[:, begin:end].sum(dim=1)
+        shares.append(counts / counts.sum(dim=1, keepdim=True).clamp(min=1))
+    return torch.cat(shares, dim=1)
+
+
+def check_edges(name: str, edges: Sequence[int]) -> None:
+    """Refuse edges of stretches that do not rise, or a single one."""
+    if len(edges) == 1 or any(end <= begin for begin, end in itertools.pairwise(edges)):
+        raise ValueError(f"{name}={list(edges)}: edges of stretches must rise, and be two at least")
