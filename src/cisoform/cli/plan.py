@@ -18,7 +18,7 @@ def plan(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="creformer-tiny|xs|small|base|medium|large|paper or isoformer-tiny|small|base|paper.",
+            help="creformer-tiny|xs|small|base|medium|large|paper or isoformer-tiny|small|yeast-best|base|paper.",
         ),
     ],
     device: Annotated[
