@@ -75,7 +75,11 @@ def _(t: Trained) -> tuple[list[str], list[str]]:
 
 @case("train: kernel regression on encoders without summaries")
 def _(t: Trained) -> tuple[list[str], list[str]]:
-    return t.train("--set", "model.kernel={}"), ["kernel regression", "landmark encoders"]
+    return t.train("--set", "model.kernel={}"), [
+        "kernel regression",
+        "landmark encoders",
+        "model.kernel=null",
+    ]
 
 
 @case("train: kernel regression is asked for variances")
@@ -87,6 +91,15 @@ def _(t: Trained) -> tuple[list[str], list[str]]:
 @case("train: a kernel with more than its whole share")
 def _(t: Trained) -> tuple[list[str], list[str]]:
     return t.train("--recipe", "yeast-best", "--set", "model.kernel.weight=2"), ["weight=2", "at most 1"]
+
+
+@case("train: a kernel with too little noise for rows that are alike")
+def _(t: Trained) -> tuple[list[str], list[str]]:
+    more = ("--set", "model.kernel.noise=1e-12", "--set", 'loader.modalities=["protein"]')
+    return t.train("--recipe", "yeast-best", "--set", "model.dna.starts=null", *more), [
+        "noise=1e-12",
+        "raise it",
+    ]
 
 
 @case("train: edges of stretches that fall")

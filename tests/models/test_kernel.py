@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cisoform.errors import InputError
 from cisoform.models.aggregation import ConcatenateConfig
 from cisoform.models.encoders import (
     LandmarkDnaConfig,
@@ -13,7 +14,7 @@ from cisoform.models.encoders import (
     TinyConfig,
     build_encoder,
 )
-from cisoform.models.isoformer import IsoFormer, IsoFormerConfig
+from cisoform.models.isoformer import IsoFormer, IsoFormerConfig, _inputs
 from cisoform.models.kernel import MOST_ROWS, Inputs, KernelConfig, KernelRegression, join_inputs
 from tests.models.batches import IDS, alone, random_batch
 
@@ -84,6 +85,27 @@ def test_the_kernel_has_its_weight_in_evaluation_and_none_in_training(weight):
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     torch.testing.assert_close(model.train()(batch), own)
+
+
+def test_it_is_in_full_precision_under_autocast():
+    batch = batch_of()
+    model = make()
+    model.fit_kernel([batch])
+    inputs = _inputs(model._encode(batch))
+    expected = model.kernel(inputs, ROWS)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(model.kernel(inputs, ROWS), expected, rtol=0, atol=0)
+
+
+def test_too_little_noise_for_rows_that_are_alike_is_refused():
+    # All rows are the same: the kernel has rank 1, and so little noise vanishes in single precision.
+    encoder = build_encoder(LandmarkProteinConfig(dim=4))
+    kernel = KernelRegression(KernelConfig(rows=50, noise=1e-12), {"protein": encoder}, outputs=1)
+    inputs = {
+        "protein": Inputs([torch.ones(50, 16), torch.ones(50, 20)], torch.arange(50), torch.ones(50).bool())
+    }
+    with pytest.raises(InputError, match=r"model\.kernel\.noise=1e-12 is too small"):
+        kernel.fit(inputs, torch.randn(50, 1))
 
 
 def test_it_learns_what_its_inputs_tell():

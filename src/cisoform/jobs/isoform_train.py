@@ -175,7 +175,6 @@ def prepare(
     starts, folds = recipe.start_scores, None
     if starts is not None:
         starts = config_for(dataset, starts)
-        states = fit_start_scores(dataset, starts, device, progress, say)
         folds = fold_of_family(dataset, starts.folds)
         config = replace(config, dna=replace(cast(LandmarkDnaConfig, config.dna), starts=starts))
     try:
@@ -188,6 +187,8 @@ def prepare(
         load_weights(promoters, model)
     load_states(pretrained, model)
     if starts is not None:
+        # Behind everything that may refuse the recipe, because it takes minutes.
+        states = fit_start_scores(dataset, starts, device, progress, say)
         cast(LandmarkDnaEncoder, model.encoders["dna"]).load_start_scores(states)
     bare = loader.for_evaluation()
     shown = IsoformLoader(dataset, rows["train"], bare, None, seed, shuffle=False, folds=folds)

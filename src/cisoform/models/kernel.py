@@ -3,7 +3,7 @@
 Two transcripts are alike in one summary's inputs by a Gaussian of their distance, alike as a whole by the mean over all
 summaries, raised to a power so that summaries act together. Fitted in closed form to the training rows, it sees the
 same inputs as the network and errs in other places: on a few thousand transcripts their mean is better than either.
-Our design (`docs/decisions/0009-kernel-blend.md`); the form is textbook (Schoelkopf and Smola 2002).
+Our design (`docs/decisions/0010-kernel-blend.md`); the form is textbook (Schoelkopf and Smola 2002).
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from cisoform.errors import InputError
 from cisoform.nn.summaries import SUMMARIES
 
 MOST_ROWS = 20_000
-"""Training rows at which the fit, which holds all pairs of them, takes 1.6 GB."""
+"""Training rows at which the fit, which holds all pairs of them up to four times, takes 7 GB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,9 @@ class KernelRegression(nn.Module):
         for name, encoder in encoders.items():
             parts = [part for part in encoder.modules() if isinstance(part, SUMMARIES)]
             if not parts:
-                raise ValueError(f"kernel regression reads landmark encoders, and that of {name} is another")
+                raise ValueError(
+                    f"kernel regression reads landmark encoders, and that of {name} is another; set model.kernel=null"
+                )
             self.n_groups += len(parts)
             width = sum(part.width for part in parts)
             # Half precision: inputs are standardised and cut, and the rows are most of a saved model.
@@ -96,7 +99,9 @@ class KernelRegression(nn.Module):
 
     def forward(self, inputs: Mapping[str, Inputs], batch: int) -> Float[Tensor, "batch outputs"]:
         """Predict each sample; a modality that a sample or a training row lacks makes them no more alike."""
-        return self._similarity(inputs, batch) @ self.weights
+        # In full precision always: distances are small differences of large numbers, weights are of either sign.
+        with torch.autocast(self.weights.device.type, enabled=False):
+            return self._similarity(inputs, batch) @ self.weights
 
     def _similarity(self, inputs: Mapping[str, Inputs], batch: int) -> Float[Tensor, "batch rows"]:
         total = self.weights.new_zeros(batch, self.config.rows)
@@ -104,8 +109,8 @@ class KernelRegression(nn.Module):
             if name in inputs:
                 one = inputs[name]
                 alike = self._alike(name, one.groups)[one.row.clamp(min=0)]
-                total += alike * (one.present[:, None] & self.get_buffer(f"present_{name}"))
-        return (total / self.n_groups) ** self.config.power
+                total += alike.mul_(one.present[:, None] & self.get_buffer(f"present_{name}"))
+        return total.div_(self.n_groups).pow_(self.config.power)
 
     def _alike(self, name: str, groups: Sequence[Float[Tensor, "rows _"]]) -> Float[Tensor, "rows kept"]:
         """Sum over the modality's summaries of exp(-squared distance / its scale)."""
@@ -114,7 +119,7 @@ class KernelRegression(nn.Module):
         begin = 0
         for group, scale in zip(groups, scales, strict=True):
             end = begin + group.shape[1]
-            total += torch.exp(-_squared_distances(group.float(), kept[:, begin:end].float()) / scale)
+            total += _squared_distances(group.float(), kept[:, begin:end].float()).neg_().div_(scale).exp_()
             begin = end
         return total
 
@@ -125,6 +130,9 @@ class KernelRegression(nn.Module):
         Args:
             inputs: Of the training rows, one entry per row (`config.rows`).
             targets: Standardised labels; a missing one (NaN) counts as the mean, 0.
+
+        Raises:
+            InputError: If `noise` is too small for rows that are alike.
         """
         for name in self.modalities:
             if name not in inputs:
@@ -137,7 +145,11 @@ class KernelRegression(nn.Module):
             self.get_buffer(f"scale_{name}").copy_(torch.tensor(scales))
         kernel = self._similarity(inputs, self.config.rows)
         kernel.diagonal().add_(self.config.noise)
-        factor = torch.linalg.cholesky(kernel)
+        factor, failed = torch.linalg.cholesky_ex(kernel)
+        if failed:
+            raise InputError(
+                f"model.kernel.noise={self.config.noise} is too small for training rows that are so alike; raise it"
+            )
         self.weights.copy_(torch.cholesky_solve(targets.to(kernel).nan_to_num(0.0), factor))
 
 
@@ -171,7 +183,7 @@ def _squared_distances(
     a: Float[Tensor, "rows width"], b: Float[Tensor, "kept width"]
 ) -> Float[Tensor, "rows kept"]:
     lengths = a.square().sum(dim=1)[:, None] + b.square().sum(dim=1)
-    return torch.addmm(lengths, a, b.T, alpha=-2).clamp(min=0)
+    return lengths.addmm_(a, b.T, alpha=-2).clamp_(min=0)
 
 
 TYPICAL_ROWS = 1_000
