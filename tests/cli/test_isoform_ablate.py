@@ -155,6 +155,10 @@ def test_pretrained_encoders_are_compared_frozen_and_tuned(data: Path, cli: Cli,
             "--table aggregators needs 2 modalities",
         ),
         (("--table", "aggregators", "--contrast", "Liver:Lung"), "Lung"),
+        (
+            ("--table", "encoders", "--recipe", "yeast-best"),
+            "row 'dna:tiny' has tiny; add --set model.kernel=null",
+        ),
     ],
 )
 def test_flags_that_do_not_fit_are_one_line(

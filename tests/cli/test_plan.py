@@ -72,6 +72,8 @@ def test_text_names_what_it_assumes(cli: Cli) -> None:
     assert "pre-training                        5 B bp" in text and "assumptions\n" in text
     text = cli("plan", "isoformer-tiny").stdout
     assert "rna encoder" in text and "a sample" in text and "30 outputs" in text
+    said = "training rows that kernel regression keeps are not counted"
+    assert said not in text and said in cli("plan", "isoformer-yeast-best").stdout
     assert "does not fit into 80 GB in bf16: pretraining, fit" in cli("plan", "creformer-paper").stdout
 
 

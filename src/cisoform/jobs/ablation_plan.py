@@ -105,7 +105,8 @@ def plan_ablation(dataset: IsoformDataset, config: AblationConfig, out: Path) ->
 
     Raises:
         InputError: For an unknown table, recipe, setting or contrast; a modality that the data or the recipe lack; a
-            split without transcripts; a folder that belongs to another data set or holds other things.
+            split without transcripts; kernel regression on encoders that it cannot read; a folder that belongs to
+            another data set or holds other things.
     """
     table = choose_table(config.table, config.pretrained)
     base = choose_recipe(config.recipe, config.settings, config.first_seed)
@@ -119,6 +120,7 @@ def plan_ablation(dataset: IsoformDataset, config: AblationConfig, out: Path) ->
     runs = []
     for row in table.rows:
         recipe = override(base, row.settings)
+        _check_kernel(recipe, row, config)
         digest = _digest(dataset, recipe, hashes)
         for seed in range(config.first_seed, config.first_seed + config.seeds):
             seeded = replace(recipe, train=replace(recipe.train, seed=seed))
@@ -148,6 +150,17 @@ def _check_modalities(
         raise InputError(
             f"--table {table.name} needs {table.n_needed} modalities; {dataset.path} and the recipe share "
             f"{', '.join(read) or 'none'}"
+        )
+
+
+def _check_kernel(recipe: IsoformRecipe, row: Row, config: AblationConfig) -> None:
+    """Refuse kernel regression in a row of which an encoder has nothing for it to read."""
+    parts = [getattr(recipe.model, name) for name in MODALITIES]
+    others = [part.kind for part in parts if part is not None and not part.kind.startswith("landmark_")]
+    if recipe.model.kernel is not None and others:
+        raise InputError(
+            f"--table {config.table}: recipe {config.recipe} has kernel regression, which reads landmark encoders, and "
+            f"row {row.name!r} has {others[0]}; add --set model.kernel=null"
         )
 
 

@@ -72,6 +72,7 @@ def plan_isoform(recipe: str, name: str, speed: Speed, outputs: int) -> dict[str
             "activations are at most so many: float32, attention's weights kept (fused attention keeps none), every "
             "sample of a batch the longest, and nothing freed while predicting",
             "FLOPs are those of matrix products and convolutions; a training step is three forward passes",
+            *(["the training rows that kernel regression keeps are not counted"] if config.kernel else []),
         ],
     }
 
