@@ -67,6 +67,12 @@ class IsoformRecipe:
             self._check_tokens(name)
         if isinstance(dna, (ElementaryDnaConfig, PretrainedConfig)):
             dna.check_window(self.loader.dna_window)
+        half, upstream = self.loader.dna_window // 2, self.loader.dna_upstream
+        if isinstance(dna, LandmarkDnaConfig) and upstream not in (None, half):
+            raise ValueError(
+                f"model.dna.kind={dna.kind} reads windows with the start in their middle: leave out "
+                f"loader.dna_upstream={upstream} or make it {half}"
+            )
 
     def _check_tokens(self, modality: str) -> None:
         """Refuse tokens that an encoder does not know."""

@@ -102,6 +102,12 @@ def _(t: Trained) -> tuple[list[str], list[str]]:
     ]
 
 
+@case("train: windows whose start is not in the middle, for an encoder that expects it there")
+def _(t: Trained) -> tuple[list[str], list[str]]:
+    settings = ("--recipe", "yeast-best", "--set", "loader.dna_upstream=256")
+    return t.train(*settings), ["landmark_dna", "dna_upstream=256", "512"]
+
+
 @case("train: edges of stretches that fall")
 def _(t: Trained) -> tuple[list[str], list[str]]:
     settings = ("--recipe", "yeast-best", "--set", "model.rna.stretches=[0,50,20]")

@@ -146,7 +146,7 @@ def prepare(
         name: Name of the recipe, for the record.
         device: Where start scores are learnt.
         progress: Makes what shows the learning of a start scorer.
-        say: Called with a line before each of them is learnt.
+        say: Called with a line before each of them is learnt, and before kernel regression is fitted.
 
     Raises:
         InputError: If the data set has no train or valid rows, or no column to learn; if the Elementary to start
@@ -193,6 +193,8 @@ def prepare(
     bare = loader.for_evaluation()
     shown = IsoformLoader(dataset, rows["train"], bare, None, seed, shuffle=False, folds=folds)
     model.fit_inputs(shown.epoch())
+    if model.kernel is not None and say is not None:
+        say(f"fitting kernel regression to {len(rows['train']):,} transcripts")
     model.fit_kernel(
         IsoformLoader(dataset, rows["train"], bare, normaliser, seed, shuffle=False, folds=folds).epoch()
     )
