@@ -131,6 +131,23 @@ def test_company_and_lacking_modalities_change_nothing(lacking):
         torch.testing.assert_close(model(alone(batch, one))[0], expected[one], atol=1e-5, rtol=1e-5)
 
 
+def test_company_changes_nothing_where_training_rows_are_the_same():
+    # No RNA is non-coding: the length of that region is the same bumps for all, whose distances are rounding alone.
+    rna = LandmarkRnaConfig(dim=4, regions=("non_coding",), start_context=(1, 1))
+    encoder = build_encoder(rna)
+    kernel = KernelRegression(KernelConfig(rows=40, noise=0.1), {"rna": encoder}, outputs=1)
+    lengths = encoder.lengths["non_coding"].inputs(torch.zeros(40, dtype=torch.long))
+    others = [torch.randn(40, 8), torch.randn(40, 64)]
+    inputs = Inputs([lengths, *others], torch.arange(40), torch.ones(40, dtype=torch.bool))
+    kernel.fit({"rna": inputs}, torch.randn(40, 1))
+    assert kernel.scale_rna[0] == 1.0
+    together = kernel({"rna": inputs}, 40)
+    for one in range(3):
+        groups = [group[one : one + 1] for group in inputs.groups]
+        single = Inputs(groups, torch.tensor([0]), torch.tensor([True]))
+        torch.testing.assert_close(kernel({"rna": single}, 1)[0], together[one], atol=1e-5, rtol=1e-5)
+
+
 def test_how_training_rows_are_batched_does_not_matter():
     batch = batch_of()
     whole, parts = make(), make()

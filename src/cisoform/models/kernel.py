@@ -187,6 +187,8 @@ def _squared_distances(
 
 
 TYPICAL_ROWS = 1_000
+ROUNDING = 1e-5
+"""Share of the squared length below which a squared distance is what rounding leaves of none."""
 
 
 def _typical_distance(rows: Float[Tensor, "rows width"]) -> float:
@@ -194,4 +196,5 @@ def _typical_distance(rows: Float[Tensor, "rows width"]) -> float:
     if not len(rows):
         return 1.0
     some = rows[:: -(-len(rows) // TYPICAL_ROWS)]
-    return cast(float, _squared_distances(some, some).mean().item()) or 1.0
+    mean, length = _squared_distances(some, some).mean().item(), some.square().sum(dim=1).mean().item()
+    return cast(float, mean) if mean > ROUNDING * length else 1.0
