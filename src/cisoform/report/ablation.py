@@ -5,6 +5,7 @@ In: the content of TABLE.json of `isoform ablate`. R2 and Spearman are means ove
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ TSV_COLUMNS = (
     *("paper_table", "paper_r2", "paper_spearman", "paper_remark", "settings"),
 )
 _ROW_INCHES = 0.36
+_LABEL_LETTERS = 46
 
 
 def tsv_table(content: Content) -> str:
@@ -163,14 +165,14 @@ def _cell(row: Mapping[str, Any], key: str) -> str:
 def draw_table(content: Content) -> Figure:
     """Bars of R2 with intervals, dots for seeds, hollow diamonds for the paper's values on its own data."""
     rows, baselines = content["rows"], content["baselines"]
-    height = _ROW_INCHES * (len(rows) + len(baselines)) + 1.3
+    labels = [textwrap.fill(row["label"], _LABEL_LETTERS) for row in [*rows, *baselines]]
+    lines = max(label.count("\n") + 1 for label in labels)
+    height = _ROW_INCHES * len(labels) * max(1.0, 0.6 * lines) + 1.3
     figure, (axes,) = new_figure(9.0, height)
     clean(axes, "x")
-    labels = []
     for place, row in enumerate([*rows, *baselines]):
         ours = place < len(rows)
         _bar(axes, place, row, OURS if ours else CEILING)
-        labels.append(row["label"])
         paper = row.get("paper")
         if paper and paper["r2"] is not None:
             axes.plot(paper["r2"], place, "D", markersize=6, markerfacecolor="none", markeredgecolor=OBSERVED)
