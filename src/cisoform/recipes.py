@@ -203,7 +203,7 @@ def yeast_best() -> IsoformRecipe:
 
 
 def ablate() -> IsoformRecipe:
-    """For tables of ablations on some thousand transcripts: at most 90 s a run on two CPU cores.
+    """For tables of ablations on some thousand transcripts: 40 s of one core a run; with other encoders up to 3 min.
 
     `small` without start scores, which take most of its time and belong to one encoder alone, and shorter. Fixed before
     any row of a table was scored on a test part.

@@ -37,7 +37,7 @@ _SHORT = {
     "rna": ((f"loader.rna_max={_RNA_SHORT}",), f"the last {_RNA_SHORT} nt"),
     "protein": ((f"loader.protein_max={_PROTEIN_SHORT}",), f"the first {_PROTEIN_SHORT} residues"),
 }
-"""What several pre-trained encoders at once read, so that a run takes at most 90 s on two CPU cores."""
+"""What several pre-trained encoders at once read, so that a run takes some two minutes of one CPU core."""
 _JOINED = ("model.aggregator.kind=concatenate",)
 """Several at once are pooled side by side: cross-attention over all of their positions would take most of the time."""
 _IDS = {"dna": DNA_IDS, "rna": RNA_IDS, "protein": PROTEIN_IDS}

@@ -35,6 +35,7 @@ class LandmarkRnaConfig:
         length_bins: Bumps of each length (`SoftBins`).
         stretches: Edges of stretches, in bases from the first transcribed one, whose shares of A, C, G and T are read;
             empty = none. What is counted at 5' ends also depends on how well that end is copied, ligated and sequenced.
+            Of an RNA over `loader.rna_max` the 3' end is kept, so they begin at the cut.
         upstream_starts: Whether the number of AUGs in the 5'UTR is read.
     """
 
